@@ -166,6 +166,8 @@ class FakeCompose:
             self.engine.secrets = dict(line.split(" ", 1) for line in stdin.splitlines())
             self.engine.create_volume(f"{NAMES.namespace}_secrets", LABELS)
         if command == "up":
+            assert on_line
+            on_line(" Container of a service  Created")
             shows = any(word.endswith("compose.dev.yaml") for word in words)
             for service in services:
                 self.engine.run(service, _config(env)["services"][service]["image"])
@@ -213,13 +215,13 @@ def _config(env: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[ComposeContext, list[str]]:
-    """Return the context of an environment on a fake engine, and the titles of its work."""
+    """Return the context of an environment on a fake engine, and what a pipe shows of its work."""
     titles: list[str] = []
 
     @contextlib.contextmanager
     def work(title: str) -> Iterator[Activity]:
         titles.append(title)
-        yield Activity(titles.append, lambda _: None)
+        yield Activity(titles.append, titles.append, detail=lambda _: None)
 
     platform: Any = LocalPlatform(
         settings=SETTINGS,

@@ -123,6 +123,8 @@ def test_a_tasks_help_fits_80_columns(inv: InProcess, task: str) -> None:
 def test_commands_are_shown_as_they_can_be_typed(inv: InProcess) -> None:
     called = {PROGRAM: "../acme/inv"}
     assert "\n  ../acme/inv build --env dev " in inv(env=called).stdout
+    lines = inv(env={PROGRAM: "./inv"}).stdout.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
     assert "\n  ../acme/inv rollback --to " in inv("--help", "rollback", env=called).stdout
     near = inv("release", env=called).stderr
     assert "did you mean releases?" in near
@@ -379,7 +381,7 @@ def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: 
 
 def test_an_option_that_is_needed_is_shown_by_an_example(inv: InProcess) -> None:
     hint = inv("db.copy").stderr.splitlines()[1]
-    assert hint == "  hint: such as inv db.copy --from main --branch feature/x"
+    assert hint == "  hint: such as inv db.copy --from main --branch fix"
 
 
 @pytest.mark.parametrize("name", WITH_BRANCH)

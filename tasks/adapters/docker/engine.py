@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ QUICK_SECONDS = 30
 
 LONG_SECONDS = 900
 """How long the transfer of an image may make no progress."""
+
+
+_HEALTH = re.compile(r" \((?:health: )?(healthy|unhealthy|starting)\)$")
+"""How the text of a container's status ends."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,13 @@ class Container:
     @property
     def health(self) -> str:
         """``healthy``, ``unhealthy``, ``starting``, or empty without a health check."""
-        for word in ("unhealthy", "healthy", "health: starting"):
-            if f"({word})" in self.status:
-                return word.removeprefix("health: ")
-        return ""
+        found = _HEALTH.search(self.status)
+        return found[1] if found else ""
+
+    @property
+    def uptime(self) -> str:
+        """The engine's text without the health."""
+        return _HEALTH.sub("", self.status)
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ class ComposeDeployer:
 
     def _quiesce(self, compose: Compose, services: Sequence[str]) -> None:
         with self.context.work("quiesce worker and cron") as activity:
-            compose.stop(services, activity.line)
+            compose.stop(services, activity.detail)
 
     def _restore(self, plan: ComposePlan, point: Point) -> None:
         with self.context.work(f"restore {plan.request.names.database}") as activity:
@@ -240,7 +240,7 @@ class ComposeDeployer:
             with self.context.work("pull images") as activity:
                 for reference in missing:
                     activity.say(reference)
-                    engine.pull(reference, activity.line)
+                    engine.pull(reference, activity.detail)
 
     def _bring_up(
         self, plan: ComposePlan, compose: Compose, services: Sequence[str], title: str
@@ -254,9 +254,9 @@ class ComposeDeployer:
                 if is_replacement(container):
                     self.context.engine.remove_container(container.id)
             if replaced:
-                compose.up(replaced, activity.line, recreate=True)
+                compose.up(replaced, activity.detail, recreate=True)
             if stopped:
-                compose.up(stopped, activity.line, recreate=False)
+                compose.up(stopped, activity.detail, recreate=False)
             wait_until_up(
                 self.context.engine,
                 lambda: [c for c in self.context.containers(names) if not is_replacement(c)],
@@ -274,7 +274,7 @@ class ComposeDeployer:
             self.context.runner.redactor.add(value)
         with self.context.work("make secrets") as activity:
             lines = "".join(f"{name} {value}\n" for name, value in made.items())
-            compose.run("secrets", activity.line, stdin=lines)
+            compose.run("secrets", activity.detail, stdin=lines)
 
     def _end_leftovers(self, containers: Sequence[str]) -> None:
         if containers:

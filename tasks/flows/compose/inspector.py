@@ -152,7 +152,7 @@ class ComposeInspector:
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
         return [
             ServiceStatus(
-                name, item.state, item.health, item.image, tags.get(item.image, ""), item.status
+                name, item.state, item.health, item.image, tags.get(item.image, ""), item.uptime
             )
             for name, item in sorted(inventory.services.items())
         ]

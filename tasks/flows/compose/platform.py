@@ -194,7 +194,7 @@ class LocalPlatform:
         for container in stranded(self.present().values(), self.engine.networks()):
             self.engine.remove_container(container.id)
         try:
-            compose.up(services, activity.line, profiles=profiles)
+            compose.up(services, activity.detail, profiles=profiles)
         except CommandError as error:
             taken = _TAKEN.search(error.output or "")
             if taken is None:

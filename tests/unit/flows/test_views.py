@@ -109,11 +109,10 @@ def test_status_tells_the_same_as_lines_and_as_data() -> None:
 
 def test_rows_of_status_fit_into_80_columns() -> None:
     image = "localhost:5050/mautic/mautic@sha256:" + "ab" * 32
-    part = ServiceStatus(
-        "database", "running", "healthy", image, "1a2b3c4d", "Up 59 minutes (healthy)"
-    )
+    tag = "1a2b3c4d-dirty-800c9fec"
+    part = ServiceStatus("database", "running", "healthy", image, tag, "Up 59 minutes")
     row = status_rows([part])[0]
-    assert row[3] == "1a2b3c4d abababababab"
+    assert row[3] == f"{tag} abababababab"
     assert len("  ".join(row)) <= 80
 
 

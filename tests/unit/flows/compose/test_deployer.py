@@ -112,6 +112,12 @@ def test_a_second_deploy_of_the_same_changes_nothing(deployed: Bench) -> None:
     assert deployed.compose.seen == []
 
 
+def test_a_pipe_is_spared_what_compose_says_of_each_container(deployed: Bench) -> None:
+    deployed.deploy(SECOND)
+    assert "start services" in deployed.titles
+    assert [each for each in deployed.titles if "Container" in each] == []
+
+
 def test_an_environment_from_before_the_door_gets_its_password(deployed: Bench) -> None:
     del deployed.engine.secrets["door_password"]
     plan = deployed.deploy(FIRST)

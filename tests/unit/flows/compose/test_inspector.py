@@ -30,6 +30,21 @@ ENDED = replace(WELL, state="exited", status="Exited (1) 2 minutes ago")
 ONE_OFF = replace(ENDED, labels={"com.docker.compose.oneoff": "True"})
 
 
+@pytest.mark.parametrize(
+    ("status", "health", "uptime"),
+    [
+        ("Up 3 minutes (healthy)", "healthy", "Up 3 minutes"),
+        ("Up 3 minutes (unhealthy)", "unhealthy", "Up 3 minutes"),
+        ("Up 2 seconds (health: starting)", "starting", "Up 2 seconds"),
+        ("Up 2 seconds", "", "Up 2 seconds"),
+        ("Exited (1) 2 minutes ago", "", "Exited (1) 2 minutes ago"),
+    ],
+)
+def test_health_is_told_once(status: str, health: str, uptime: str) -> None:
+    found = replace(WELL, status=status)
+    assert (found.health, found.uptime) == (health, uptime)
+
+
 def record(state: State, *history: Release) -> ComposeRecord:
     return ComposeRecord(state, NAMES.url, "2026-02-01", history)
 
