@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,9 +119,16 @@ class Seed:
         }
 
 
-def new_id(now: datetime) -> str:
-    """Return the id of a seed that is made now, in UTC; ids sort by time."""
-    return now.astimezone(UTC).strftime("%Y%m%dt%H%M%S")
+def new_id(now: datetime, taken: Container[str] = ()) -> str:
+    """Return the id of a seed that is made now, in UTC; ids sort by time.
+
+    Args:
+        now: the time; an id holds its seconds.
+        taken: ids that there are; the next free second is told in place of one of them.
+    """
+    while (id_ := now.astimezone(UTC).strftime("%Y%m%dt%H%M%S")) in taken:
+        now += timedelta(seconds=1)
+    return id_
 
 
 def made_at(id_: str) -> datetime:

@@ -151,9 +151,7 @@ def make_seed(
     Raises:
         SuiteError: it cannot be made or kept, or is not what its manifest says.
     """
-    id_ = new_id(now)
-    if id_ in store.parts():
-        raise SuiteError(f"another seed was begun in this second: {id_}", hint="run it again")
+    id_ = new_id(now, store.parts())
     last: deque[str] = deque(maxlen=1)
 
     def hear(line: str) -> None:
