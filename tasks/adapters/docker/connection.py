@@ -16,6 +16,9 @@ from tasks.core.errors import EngineError
 if TYPE_CHECKING:
     from docker import APIClient
 
+SOCKET = "unix:///var/run/docker.sock"
+"""Where the engine is, unless something says otherwise."""
+
 
 def connect(timeout_seconds: int) -> APIClient:
     """Return a client of the engine's API.
@@ -49,13 +52,30 @@ def engine_socket() -> str:
         EngineError: the engine is reached by a network.
     """
     host = os.environ.get("DOCKER_HOST") or str(_context().get("base_url", ""))
-    scheme, _, path = (host or "unix:///var/run/docker.sock").partition("://")
+    scheme, _, path = (host or SOCKET).partition("://")
     if scheme != "unix":
         raise EngineError(
             f"the Docker Engine at {host} has no socket on this machine",
             hint="platform.wake is for an engine of this machine: set it to false",
         )
     return path
+
+
+def plain_socket() -> str | None:
+    """Return the path of the engine's socket, or None where the engine is reached otherwise.
+
+    Raises:
+        EngineError: there is no such Docker context, or it is damaged.
+        SettingsError: the user's Docker configuration cannot be read.
+    """
+    if os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH"):
+        return None
+    if host := os.environ.get("DOCKER_HOST"):
+        where: dict[str, Any] = {"base_url": host}
+    else:
+        where = _context() or {"base_url": SOCKET}
+    scheme, _, path = str(where["base_url"]).partition("://")
+    return path if scheme == "unix" and path.startswith("/") and not where.get("tls") else None
 
 
 @contextlib.contextmanager
@@ -77,12 +97,9 @@ def engine_errors(what: str) -> Iterator[None]:
     except APIError as error:
         raise refused(what, str(error.explanation or error)) from error
     except Timeout as error:
-        raise EngineError(
-            f"the Docker Engine did not answer in time: {what}",
-            hint="is the machine overloaded, or its disk full? `inv doctor` looks",
-        ) from error
+        raise late(what) from error
     except (Unreachable, DockerException) as error:
-        raise _unreachable(error) from error
+        raise unreachable(error) from error
     except RequestException as error:
         raise EngineError(f"{what} failed: {error}") from error
 
@@ -95,7 +112,15 @@ def refused(what: str, reason: str) -> EngineError:
     return EngineError(f"the Docker Engine refused {what}: {reason}")
 
 
-def _unreachable(error: Exception) -> EngineError:
+def late(what: str) -> EngineError:
+    """Return the error for an engine that says nothing."""
+    return EngineError(
+        f"the Docker Engine did not answer in time: {what}",
+        hint="is the machine overloaded, or its disk full? `inv doctor` looks",
+    )
+
+
+def unreachable(error: Exception) -> EngineError:
     """Return the error for an engine that does not answer, with the likely remedy."""
     host, context = os.environ.get("DOCKER_HOST", ""), ""
     if not host:
@@ -121,8 +146,6 @@ def _context() -> dict[str, Any]:
             another engine than the user chose.
         SettingsError: the user's Docker configuration cannot be read.
     """
-    from docker.tls import TLSConfig
-
     name = os.environ.get("DOCKER_CONTEXT") or read_config().get("currentContext") or "default"
     if name == "default":
         return {}
@@ -138,10 +161,14 @@ def _context() -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message, hint = damaged_context(name, f"{file}: {error!r}")
         raise EngineError(message, hint=hint) from error
+    if not keys.is_dir():
+        return {"base_url": host, "tls": False}
+    from docker.tls import TLSConfig
+
     ca, cert, own = (keys / f"{part}.pem" for part in ("ca", "cert", "key"))
     tls = TLSConfig(
         client_cert=(str(cert), str(own)) if cert.exists() and own.exists() else None,
         ca_cert=str(ca) if ca.exists() else None,
         verify=verify,
     )
-    return {"base_url": host, "tls": tls if keys.is_dir() else False}
+    return {"base_url": host, "tls": tls}

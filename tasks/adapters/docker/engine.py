@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
+from tasks.adapters.docker.api import EngineApi
 from tasks.adapters.docker.connection import connect, engine_errors, engine_socket, refused
 from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.compose.stages import ONE_OFF, PROJECT, SERVICE
@@ -135,8 +138,7 @@ class Engine:
         Raises:
             EngineError: the engine cannot be reached, or failed.
         """
-        with engine_errors("asking for its platform"):
-            found = self._api.version()
+        found = self._api.read("asking for its platform", "/version")
         return f"{found['Os']}/{found['Arch']}"
 
     def containers(self, label: str) -> list[Container]:
@@ -148,26 +150,25 @@ class Engine:
         Raises:
             EngineError: the engine cannot be reached, or failed.
         """
-        with engine_errors("listing containers"):
-            found = self._api.containers(all=True, filters={"label": label})
+        query = {"all": 1, "filters": {"label": [label]}}
+        found = self._api.read("listing containers", "/containers/json", query)
         return [_container(item) for item in found]
 
     def publishing(self, port: int) -> list[Container]:
         """Return the running containers that publish a port of this machine."""
-        with engine_errors("listing containers"):
-            found = self._api.containers(filters={"publish": str(port)})
+        query = {"filters": {"publish": [str(port)]}}
+        found = self._api.read("listing containers", "/containers/json", query)
         return [_container(item) for item in found]
 
     def volumes(self, label: str | None = None) -> list[DockerObject]:
         """Return the volumes, all or those that carry a label."""
-        with engine_errors("listing volumes"):
-            found = self._api.volumes(filters={"label": label} if label else {})["Volumes"] or []
+        query = {"filters": {"label": [label]}} if label else {}
+        found = self._api.read("listing volumes", "/volumes", query)["Volumes"] or []
         return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
 
     def networks(self) -> list[DockerObject]:
         """Return the networks."""
-        with engine_errors("listing networks"):
-            found = self._api.networks()
+        found = self._api.read("listing networks", "/networks")
         return [DockerObject(item["Name"], item["Labels"] or {}, item["Id"]) for item in found]
 
     def observe(self, container: str) -> ObservedContainer | None:
@@ -197,13 +198,9 @@ class Engine:
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         """Return what the engine knows about a container, or None when it is gone."""
-        from docker.errors import NotFound
-
-        with engine_errors(f"inspecting container {container}"):
-            try:
-                return cast("dict[str, Any]", self._api.inspect_container(container))
-            except NotFound:
-                return None
+        path = f"/containers/{_quoted(container)}/json"
+        found: dict[str, Any] | None = self._api.read(f"inspecting container {container}", path)
+        return found
 
     def logs(self, container: str, tail: int | None = None) -> str:
         """Return a container's log, stdout and stderr together; empty when it is gone.
@@ -216,7 +213,7 @@ class Engine:
 
         lines: Literal["all"] | int = "all" if tail is None else tail
         with engine_errors(f"reading the logs of {container}"), contextlib.suppress(NotFound):
-            raw: bytes = self._api.logs(container, timestamps=False, tail=lines)
+            raw: bytes = self._library.logs(container, timestamps=False, tail=lines)
             return raw.decode(errors="replace")
         return ""
 
@@ -229,8 +226,8 @@ class Engine:
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create a volume; an existing one of that name is left unchanged."""
-        with engine_errors(f"creating volume {name}"):
-            self._api.create_volume(name, labels=dict(labels))
+        body = {"Name": name, "Labels": dict(labels)}
+        self._api.ask(f"creating volume {name}", "/volumes/create", method="POST", body=body)
 
     def read_folder(self, container: str, path: str) -> dict[str, str]:
         """Return the files of a folder in a container, content by name.
@@ -240,13 +237,16 @@ class Engine:
             path: the folder.
         """
         files: dict[str, str] = {}
-        with engine_errors(f"reading {path} of {container}"):
-            stream, _ = self._api.get_archive(container, f"{path}/.")
-            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-                for entry in tar.getmembers():
-                    content = tar.extractfile(entry)
-                    if content is not None:
-                        files[entry.name.rpartition("/")[2]] = content.read().decode()
+        archive = self._api.ask(
+            f"reading {path} of {container}",
+            f"/containers/{_quoted(container)}/archive",
+            {"path": f"{path}/."},
+        )
+        with tarfile.open(fileobj=io.BytesIO(archive.content)) as tar:
+            for entry in tar.getmembers():
+                content = tar.extractfile(entry)
+                if content is not None:
+                    files[entry.name.rpartition("/")[2]] = content.read().decode()
         return files
 
     def wait(self, container: str, deadline_seconds: int) -> None:
@@ -258,33 +258,24 @@ class Engine:
         from docker.errors import NotFound
 
         with engine_errors(f"waiting for {container}"), contextlib.suppress(NotFound):
-            self._api.wait(container, timeout=deadline_seconds)
+            self._library.wait(container, timeout=deadline_seconds)
 
     def remove_container(self, container: str) -> None:
         """Remove a container with its anonymous volumes; do nothing if it is gone."""
-        from docker.errors import APIError, NotFound
-
-        with engine_errors(f"removing container {container}"), contextlib.suppress(NotFound):
-            try:
-                self._api.remove_container(container, force=True, v=True)
-            except APIError as error:
-                # 409: somebody else is removing it at this very moment.
-                if error.status_code != 409 or "already in progress" not in str(error):
-                    raise
+        what = f"removing container {container}"
+        path, query = f"/containers/{_quoted(container)}", {"force": "true", "v": "true"}
+        answer = self._api.ask(what, path, query, method="DELETE", accept=(404, 409))
+        # 409: somebody else is removing it at this very moment.
+        if answer.status == 409 and "already in progress" not in answer.reason:
+            raise refused(what, answer.reason)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; do nothing if it is gone."""
-        from docker.errors import NotFound
-
-        with engine_errors(f"removing volume {name}"), contextlib.suppress(NotFound):
-            self._api.remove_volume(name)
+        self._api.remove(f"removing volume {name}", f"/volumes/{_quoted(name)}")
 
     def remove_network(self, name: str) -> None:
         """Remove a network; do nothing if it is gone."""
-        from docker.errors import NotFound
-
-        with engine_errors(f"removing network {name}"), contextlib.suppress(NotFound):
-            self._api.remove_network(name)
+        self._api.remove(f"removing network {name}", f"/networks/{_quoted(name)}")
 
     # -- images ---------------------------------------------------------------------------------
 
@@ -294,20 +285,15 @@ class Engine:
         Raises:
             EngineError: the engine cannot be reached, or failed.
         """
-        from docker.errors import ImageNotFound
-
-        with engine_errors(f"inspecting image {reference}"):
-            try:
-                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
-                return None
+        found = self._inspect_image(reference)
+        if found is None:
+            return None
         labels = found["Config"].get("Labels") or {}
         return Image(found["Id"], tuple(found["RepoDigests"] or ()), labels)
 
     def images(self) -> list[ListedImage]:
         """Return all images that are not parts of others."""
-        with engine_errors("listing images"):
-            found = self._api.images()
+        found = self._api.read("listing images", "/images/json")
         return [
             ListedImage(
                 item["Id"],
@@ -323,18 +309,14 @@ class Engine:
 
     def images_in_use(self) -> frozenset[str]:
         """Return the ids of the images that containers are of, stopped ones included."""
-        with engine_errors("listing containers"):
-            return frozenset(item["ImageID"] for item in self._api.containers(all=True))
+        found = self._api.read("listing containers", "/containers/json", {"all": 1})
+        return frozenset(item["ImageID"] for item in found)
 
     def named_at(self, image: str) -> datetime | None:
         """Return when an image was made or named last, or None when it is gone."""
-        from docker.errors import ImageNotFound
-
-        with engine_errors(f"inspecting image {image}"):
-            try:
-                found = self._api.inspect_image(image)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
-                return None
+        found = self._inspect_image(image)
+        if found is None:
+            return None
         named = (found.get("Metadata") or {}).get("LastTagTime") or ""
         moments = [datetime.fromisoformat(text) for text in (found["Created"], named) if text]
         return max(moment.replace(tzinfo=moment.tzinfo or UTC) for moment in moments)
@@ -349,9 +331,8 @@ class Engine:
         Raises:
             EngineError: there is no such image, or the engine cannot be reached, or failed.
         """
-        with engine_errors(f"reading the history of image {reference}"):
-            history = self._api.history(reference)  # type: ignore[no-untyped-call]
-        return str(history[0]["CreatedBy"])
+        what, path = f"reading the history of image {reference}", f"{_image(reference)}/history"
+        return str(json.loads(self._api.ask(what, path).content)[0]["CreatedBy"])
 
     def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Pull an image.
@@ -416,19 +397,24 @@ class Engine:
 
     def remove_image(self, reference: str) -> None:
         """Remove an image under all its names, unless it is in use or gone."""
-        from docker.errors import APIError, ImageNotFound
+        found = self._inspect_image(reference)
+        for name in (*found["RepoTags"], *found["RepoDigests"]) if found else ():
+            self._api.ask(
+                f"removing image {reference}", _image(name), method="DELETE", accept=(404, 409)
+            )
 
-        with engine_errors(f"removing image {reference}"), contextlib.suppress(ImageNotFound):
-            found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
-            for name in (*found["RepoTags"], *found["RepoDigests"]):
-                try:
-                    self._api.remove_image(name)
-                except APIError as error:
-                    if error.status_code != 409:
-                        raise
+    def _inspect_image(self, reference: str) -> dict[str, Any] | None:
+        what, path = f"inspecting image {reference}", f"{_image(reference)}/json"
+        found: dict[str, Any] | None = self._api.read(what, path)
+        return found
 
     @cached_property
-    def _api(self) -> APIClient:
+    def _api(self) -> EngineApi:
+        return EngineApi(QUICK_SECONDS)
+
+    @cached_property
+    def _library(self) -> APIClient:
+        """The library's client, for what the engine streams."""
         return connect(QUICK_SECONDS)
 
     @contextlib.contextmanager
@@ -449,6 +435,16 @@ def stranded(containers: Iterable[Container], networks: Iterable[DockerObject]) 
     """
     there = {item.id for item in networks}
     return [item for item in containers if item.state != "running" and item.networks - there]
+
+
+def _quoted(name: str) -> str:
+    """Return a name as a part of a path of the API."""
+    return quote(name, safe="/:")
+
+
+def _image(reference: str) -> str:
+    """Return the path of an image in the API."""
+    return f"/images/{_quoted(reference)}"
 
 
 def _container(item: Mapping[str, Any]) -> Container:

@@ -1,0 +1,177 @@
+"""Asks the Docker Engine's API what it answers at once.
+
+Where the engine has a socket of this machine, without the library, which takes longer to import
+than the engine to answer; elsewhere (by TCP, with TLS) by the library's own connection.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from tasks.adapters.docker.connection import (
+    connect,
+    engine_errors,
+    late,
+    plain_socket,
+    refused,
+    unreachable,
+)
+from tasks.adapters.registry.docker_login import read_config
+from tasks.core.errors import EngineError
+
+_IS_JSON = {"Content-Type": "application/json"}
+_MISSING = (http.client.NOT_FOUND,)
+
+
+@dataclass(frozen=True)
+class EngineAnswer:
+    """What the engine answers to a request; the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def reason(self) -> str:
+        """Why it refuses."""
+        try:
+            return str(json.loads(self.content)["message"])
+        except (ValueError, KeyError, TypeError):
+            return self.content.decode(errors="replace").strip() or f"status {self.status}"
+
+
+_Send = Callable[[str, str, str, Mapping[str, str], bytes | None], EngineAnswer]
+"""Takes the operation in words, then method, path, headers and body."""
+
+
+class EngineApi:
+    """The API of the engine that the ``docker`` command uses.
+
+    Args:
+        timeout_seconds: how long the engine may say nothing.
+    """
+
+    def __init__(self, timeout_seconds: int) -> None:
+        self._timeout_seconds = timeout_seconds
+
+    def ask(
+        self,
+        what: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        method: str = "GET",
+        body: Mapping[str, Any] | None = None,
+        accept: Collection[int] = (),
+    ) -> EngineAnswer:
+        """Send a request, and return its answer.
+
+        Args:
+            what: the operation, e.g. ``listing containers``.
+            path: without the API's version.
+            query: numbers and texts; all else is sent as JSON.
+            body: sent as JSON.
+            accept: statuses of refusals that are no errors.
+
+        Raises:
+            EngineError: the engine cannot be reached, refused or failed.
+            SettingsError: the user's Docker configuration cannot be read.
+        """
+        words = {
+            key: value if isinstance(value, str | int) else json.dumps(value)
+            for key, value in (query or {}).items()
+        }
+        whole = f"{self._base}{path}{'?' if words else ''}{urlencode(words)}"
+        if body is None:
+            answer = self._send(what, method, whole, self._headers, None)
+        else:
+            content = json.dumps(body).encode()
+            answer = self._send(what, method, whole, self._headers | _IS_JSON, content)
+        if answer.status < http.client.BAD_REQUEST or answer.status in accept:
+            return answer
+        raise refused(what, answer.reason)
+
+    def read(self, what: str, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """Return what the engine says of something, or None if it is gone; errors as for ``ask``.
+
+        Args:
+            what: as for ``ask``, like the others.
+        """
+        answer = self.ask(what, path, query, accept=_MISSING)
+        if answer.status in _MISSING:
+            return None
+        try:
+            return json.loads(answer.content)
+        except ValueError as error:
+            raise EngineError(f"{what} failed: {error}") from error
+
+    def remove(self, what: str, path: str) -> None:
+        """Remove something; do nothing if it is gone. Arguments and errors as for ``ask``."""
+        self.ask(what, path, method="DELETE", accept=_MISSING)
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        """The headers that the user's configuration adds to every request."""
+        return {**(read_config().get("HttpHeaders") or {})}
+
+    @cached_property
+    def _base(self) -> str:
+        """What paths begin with: the newest version of the API that the engine has."""
+        found = self._send("asking for its version", "GET", "/_ping", self._headers, None)
+        version = found.headers.get("api-version", "")
+        return f"/v{version}" if version else ""
+
+    @cached_property
+    def _send(self) -> _Send:
+        place = plain_socket()
+        return _by_library(self._timeout_seconds) if place is None else self._by_socket(place)
+
+    def _by_socket(self, place: str) -> _Send:
+        """Return what sends requests to a socket of this machine."""
+
+        def send(
+            what: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+        ) -> EngineAnswer:
+            connection = http.client.HTTPConnection("localhost")
+            try:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.settimeout(self._timeout_seconds)
+                connection.sock.connect(place)
+                connection.request(method, path, body, dict(headers))
+                with connection.getresponse() as answer:
+                    return _answer(answer.status, answer.getheaders(), answer.read())
+            except TimeoutError as error:
+                raise late(what) from error
+            except (OSError, http.client.HTTPException) as error:
+                raise unreachable(error) from error
+            finally:
+                connection.close()
+
+        return send
+
+
+def _by_library(timeout_seconds: int) -> _Send:
+    """Return what sends requests to an engine that the library finds, by TCP or with TLS."""
+    api = connect(timeout_seconds)
+
+    def send(
+        what: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> EngineAnswer:
+        with engine_errors(what):
+            found = api.request(
+                method, f"{api.base_url}{path}", data=body, headers=headers, timeout=timeout_seconds
+            )
+        return _answer(found.status_code, found.headers.items(), found.content)
+
+    return send
+
+
+def _answer(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> EngineAnswer:
+    return EngineAnswer(status, {name.lower(): value for name, value in headers}, content)
