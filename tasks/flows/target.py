@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Activity
@@ -892,21 +892,41 @@ class SeedServer(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Target(Generic[P]):
-    """Where the branches of one environment of invoke.yaml run.
+class Target(Protocol[P]):
+    """Where the branches of one environment of invoke.yaml run."""
 
-    Attributes:
-        seeds: what loads seeds, where branches share a server.
-        images: this machine's images, where the registry is its own.
-    """
+    @property
+    def deployer(self) -> Deployer[P]:
+        """What creates and changes environments."""
 
-    deployer: Deployer[P]
-    remover: Remover
-    adopter: Adopter
-    inspector: Inspector
-    data: DataPort
-    sleeper: Sleeper
-    workshop: Workshop
-    seeds: SeedServer | None = None
-    images: LocalImages | None = None
+    @property
+    def remover(self) -> Remover:
+        """What removes them."""
+
+    @property
+    def adopter(self) -> Adopter:
+        """What gives them to another repository."""
+
+    @property
+    def inspector(self) -> Inspector:
+        """What only reads."""
+
+    @property
+    def data(self) -> DataPort:
+        """What runs programs on stored data."""
+
+    @property
+    def sleeper(self) -> Sleeper:
+        """What puts them to sleep and wakes them."""
+
+    @property
+    def workshop(self) -> Workshop:
+        """What shows a working tree in them."""
+
+    @property
+    def seeds(self) -> SeedServer | None:
+        """What loads seeds, where branches share a server."""
+
+    @property
+    def images(self) -> LocalImages | None:
+        """This machine's images, where the registry is its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tasks.flows.kubernetes.adopter import ClusterAdopter
 from tasks.flows.kubernetes.context import ClusterContext
@@ -15,6 +16,21 @@ from tasks.flows.kubernetes.seed_server import ClusterSeedServer
 from tasks.flows.kubernetes.sleeper import ClusterSleeper
 from tasks.flows.kubernetes.workshop import ClusterWorkshop
 from tasks.flows.target import FindImages, Target
+
+
+@dataclass(frozen=True)
+class _ClusterTarget:
+    """The ports; see ``Target``."""
+
+    deployer: ClusterDeployer
+    remover: ClusterRemover
+    adopter: ClusterAdopter
+    inspector: ClusterInspector
+    data: ClusterData
+    sleeper: ClusterSleeper
+    workshop: ClusterWorkshop
+    seeds: ClusterSeedServer
+    images: None = None
 
 
 def kubernetes_target(
@@ -34,7 +50,7 @@ def kubernetes_target(
     deployer = ClusterDeployer(
         context, find_images=find_images, base=base, access_points=access_points
     )
-    return Target(
+    return _ClusterTarget(
         deployer,
         ClusterRemover(context),
         ClusterAdopter(context),
