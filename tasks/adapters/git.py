@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,9 @@ _CONVERTED = re.compile(r"i/lf\s+w/(?:crlf|mixed)\s")
 _BRANCHES = "refs/heads/"
 _REMOTES = "refs/remotes/"
 _ORIGIN = "origin"
+
+_FETCHED = re.compile(r"^(\S+)\t(.*) \(fetch\)", re.MULTILINE)
+"""Name and address of a remote; see git-remote(1), "-v"."""
 
 _STATUS = (
     *("--porcelain=v1", "-z", "--no-renames"),
@@ -356,12 +359,17 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        common = Path(self._asked("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        found, listed = map_parallel(
+            lambda question: self._asked(*question),
+            (("rev-parse", "--path-format=absolute", "--git-common-dir"), ("remote", "-v")),
+        )
+        common = Path(found)
         clone = common.parent if common.name == ".git" else common
-        remote = self._remote()
+        addresses = dict(_FETCHED.findall(listed))
+        remote = self._chosen(list(addresses))
         if remote is None:
             return str(clone)
-        address = canonical(self._git("remote", "get-url", remote), self._ssh_host)
+        address = canonical(addresses[remote], self._ssh_host)
         return address if "://" in address else canonical(os.path.normpath(clone / address))
 
     def _without_relative_url(self, url: str) -> str:
@@ -378,7 +386,10 @@ class Git:
         Raises:
             InputError: there are several, and nothing says which one.
         """
-        names = self._git("remote").split()
+        return self._chosen(self._git("remote").split())
+
+    def _chosen(self, names: Sequence[str]) -> str | None:
+        """Return the one of some remotes that this clone belongs to; errors as for ``_remote``."""
         if _ORIGIN in names:
             return _ORIGIN
         if not names[1:]:
