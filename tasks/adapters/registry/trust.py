@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,11 @@ def _context(host: str) -> SharedContext:
     context = SharedContext()
     context.load_default_certs()
     if not os.environ.get("SSL_CERT_FILE"):
+        default = ssl.get_default_verify_paths().cafile
         for path in SYSTEM:
             if Path(path).is_file():
-                context.load_verify_locations(path)
+                if not default or not Path(default).samefile(path):
+                    context.load_verify_locations(path)
                 break
     for folder in _folders(host):
         try:
