@@ -16,9 +16,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.cost import Requests
@@ -30,13 +29,16 @@ from tasks.core.images.reference import place_of_image
 from tasks.core.images.retention import ImageUse, names_in, registries_in
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.points import Migrations, Point
-from tasks.core.server_snapshots import SnapshotOrder
 from tasks.core.settings import Environment
 from tasks.core.sleep import Pinned, Rest, Sleep
 from tasks.core.summary import EnvironmentSummary
-from tasks.flows.registry_port import LocalImages
-from tasks.flows.server_snapshots import ServerSnapshots
+
+if TYPE_CHECKING:
+    from tasks.adapters.http import Response
+    from tasks.core.points import Migrations, Point
+    from tasks.core.server_snapshots import SnapshotOrder
+    from tasks.flows.registry_port import LocalImages
+    from tasks.flows.server_snapshots import ServerSnapshots
 
 # -- deploying ------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ than the engine to answer; elsewhere (by TCP, with TLS) by the library's own con
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,7 +26,10 @@ from tasks.adapters.registry.docker_login import read_config
 from tasks.core.errors import EngineError
 
 _IS_JSON = {"Content-Type": "application/json"}
-_MISSING = (http.client.NOT_FOUND,)
+_REFUSALS = 400
+"""The lowest status of an answer that is a refusal or a failure."""
+_CHUNK_BYTES = 1 << 16
+_MISSING = (404,)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class EngineAnswer:
             return self.content.decode(errors="replace").strip() or f"status {self.status}"
 
 
-_Send = Callable[[str, str, str, Mapping[str, str], bytes | None], EngineAnswer]
+_Send = Callable[[str, str, str, Mapping[str, str], bytes], EngineAnswer]
 """Takes the operation in words, then method, path, headers and body."""
 
 
@@ -89,12 +91,10 @@ class EngineApi:
             for key, value in (query or {}).items()
         }
         whole = f"{self._base}{path}{'?' if words else ''}{urlencode(words)}"
-        if body is None:
-            answer = self._send(what, method, whole, self._headers, None)
-        else:
-            content = json.dumps(body).encode()
-            answer = self._send(what, method, whole, self._headers | _IS_JSON, content)
-        if answer.status < http.client.BAD_REQUEST or answer.status in accept:
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = self._headers | _IS_JSON if content else self._headers
+        answer = self._send(what, method, whole, headers, content)
+        if answer.status < _REFUSALS or answer.status in accept:
             return answer
         raise refused(what, answer.reason)
 
@@ -124,37 +124,46 @@ class EngineApi:
     @cached_property
     def _base(self) -> str:
         """What paths begin with: the newest version of the API that the engine has."""
-        found = self._send("asking for its version", "GET", "/_ping", self._headers, None)
+        found = self._send("asking for its version", "GET", "/_ping", self._headers, b"")
         version = found.headers.get("api-version", "")
         return f"/v{version}" if version else ""
 
     @cached_property
     def _send(self) -> _Send:
         place = plain_socket()
-        return _by_library(self._timeout_seconds) if place is None else self._by_socket(place)
+        if place is None:
+            return _by_library(self._timeout_seconds)
+        return _by_socket(place, self._timeout_seconds)
 
-    def _by_socket(self, place: str) -> _Send:
-        """Return what sends requests to a socket of this machine."""
 
-        def send(
-            what: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-        ) -> EngineAnswer:
-            connection = http.client.HTTPConnection("localhost")
-            try:
-                connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.settimeout(self._timeout_seconds)
-                connection.sock.connect(place)
-                connection.request(method, path, body, dict(headers))
-                with connection.getresponse() as answer:
-                    return _answer(answer.status, answer.getheaders(), answer.read())
-            except TimeoutError as error:
-                raise late(what) from error
-            except (OSError, http.client.HTTPException) as error:
-                raise unreachable(error) from error
-            finally:
-                connection.close()
+def _by_socket(place: str, timeout_seconds: int) -> _Send:
+    """Return what sends requests to a socket of this machine.
 
-        return send
+    By HTTP/1.0, where the answer is in one piece and ends with the connection: ``http.client``
+    brings parsers of e-mail and TLS along, and takes longer to import than the engine to answer.
+    """
+
+    def send(
+        what: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> EngineAnswer:
+        sent = {"Host": "localhost", "Content-Length": str(len(body)), **headers}
+        lines = (f"{method} {path} HTTP/1.0", *(f"{name}: {sent[name]}" for name in sent), "", "")
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(timeout_seconds)
+                connection.connect(place)
+                connection.sendall("\r\n".join(lines).encode() + body)
+                told = b"".join(iter(lambda: connection.recv(_CHUNK_BYTES), b""))
+            head, _, content = told.partition(b"\r\n\r\n")
+            first, *fields = head.decode("latin-1").split("\r\n")
+            named = (field.partition(": ")[::2] for field in fields)
+            return _answer(int(first.split()[1]), named, content)
+        except TimeoutError as error:
+            raise late(what) from error
+        except (OSError, ValueError, IndexError) as error:  # no connection, or no HTTP
+            raise unreachable(error) from error
+
+    return send
 
 
 def _by_library(timeout_seconds: int) -> _Send:
@@ -162,7 +171,7 @@ def _by_library(timeout_seconds: int) -> _Send:
     api = connect(timeout_seconds)
 
     def send(
-        what: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+        what: str, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> EngineAnswer:
         with engine_errors(what):
             found = api.request(
