@@ -140,7 +140,8 @@ def _by_socket(place: str, timeout_seconds: int) -> _Send:
     """Return what sends requests to a socket of this machine.
 
     By HTTP/1.0, where the answer is in one piece and ends with the connection: ``http.client``
-    brings parsers of e-mail and TLS along, and takes longer to import than the engine to answer.
+    brings parsers of e-mail and TLS along, and takes longer to import than the engine to answer. An
+    answer that is cut off is no JSON; what would not show it goes by the library.
     """
 
     def send(

@@ -237,16 +237,13 @@ class Engine:
             path: the folder.
         """
         files: dict[str, str] = {}
-        archive = self._api.ask(
-            f"reading {path} of {container}",
-            f"/containers/{_quoted(container)}/archive",
-            {"path": f"{path}/."},
-        )
-        with tarfile.open(fileobj=io.BytesIO(archive.content)) as tar:
-            for entry in tar.getmembers():
-                content = tar.extractfile(entry)
-                if content is not None:
-                    files[entry.name.rpartition("/")[2]] = content.read().decode()
+        with engine_errors(f"reading {path} of {container}"):
+            stream, _ = self._library.get_archive(container, f"{path}/.")
+            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+                for entry in tar.getmembers():
+                    content = tar.extractfile(entry)
+                    if content is not None:
+                        files[entry.name.rpartition("/")[2]] = content.read().decode()
         return files
 
     def wait(self, container: str, deadline_seconds: int) -> None:
