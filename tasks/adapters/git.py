@@ -284,6 +284,10 @@ class Git:
         """
         return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
+    def has_remote(self) -> bool:
+        """Return whether this clone has a remote; InputError if it is unclear which of several."""
+        return self._remote() is not None
+
     def remote_branches(self) -> frozenset[str]:
         """Return the branches of the remote repository; errors as for ``remote_heads``."""
         return frozenset(self.remote_heads())

@@ -23,6 +23,11 @@ from tasks.flows.sleep import run_due
 from tasks.flows.target import Inspector
 from tasks.flows.views import now
 
+_NO_REMOTE = (
+    "this clone has no remote: a branch counts as gone only if it was deployed from here, never "
+    "pushed, and is deleted"
+)
+
 
 class Sweep:
     """The removal of environments and images that nobody needs any more.
@@ -72,6 +77,8 @@ class Sweep:
         name, rule = self._environment, sleep_rule(self._own.sleep_hours, self._own.idle)
         if self._sleeps_only:
             return find_sleeps(name, inspector, self._sweeper.repository, rule, self.now)
+        if not git.has_remote():
+            self._session.console.warn(_NO_REMOTE)
         return find_sweep(name, inspector, git, self._sweeper, rule=rule, now=self.now)
 
     def run(self, sweep: SweepPlan) -> SuiteError | None:
@@ -120,6 +127,9 @@ class Sweep:
             sweep: of a dry run, the environments that would be removed before.
         """
         if self._sleeps_only or not self._target.remover.holds_images(dry=self._dry):
+            return ImageSweep()
+        if not (self._target.inspector.is_private or self._session.git.has_remote()):
+            self._session.console.warn("images are kept: which branches use them is not known")
             return ImageSweep()
         without = going(sweep) if self._dry else lambda _: False
         return find_image_sweep(self._sources(), without=without, now=self.now)

@@ -94,14 +94,18 @@ def carry_out(plan: SetupPlan) -> None:
     setup.carry_out(PROJECT, plan)
 
 
-def say_next(session: Session, plan: SetupPlan) -> None:
-    """Say what to do after `inv init`."""
-    say = session.console.say
+def say_additions(session: Session, plan: SetupPlan) -> None:
+    """Say what `inv init` leaves to be added to files that are there."""
     for file in plan.files:
         if file.more:
-            say(f"add to {file.path}:")
+            session.console.say(f"add to {file.path}:")
             for line in file.more:
-                say(f"  {line}")
+                session.console.say(f"  {line}")
+
+
+def say_next(session: Session) -> None:
+    """Say what to do after `inv init`."""
+    say = session.console.say
     say("next:")
     say("  git add --all && git commit -m 'Use mautic-multidev'")
     say("  ./inv doctor     # what this machine lacks; --fix installs it")

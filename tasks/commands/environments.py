@@ -169,11 +169,15 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
         session.console.say("there are no environments; make one: inv deploy")
 
 
-@task()
+@task(help={"verbose": "show every scheduled command, also those that have run well"})
 def status(
-    session: Session, env: str = "", branch: str | None = None, format: str = "text"
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    verbose: bool = False,
+    format: str = "text",
 ) -> None:
-    """Show the services of a branch's environment, its sleep, and its scheduled commands' runs."""
+    """Show the services of a branch's environment, its sleep, and its scheduled commands."""
     from tasks.app import existing
     from tasks.flows import schedules
     from tasks.flows.views import STATUS_COLUMNS, now, rest_lines, rest_part, status_rows
@@ -188,8 +192,13 @@ def status(
     for line in rest_lines(rest, now()):
         session.console.say(line)
     session.console.table(STATUS_COLUMNS, status_rows(found.parts))
-    if scheduled:
-        session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
+    shown = scheduled if verbose else schedules.troubled(scheduled)
+    if shown:
+        session.console.table(schedules.COLUMNS, schedules.rows(shown))
+    if len(shown) < len(scheduled):
+        options = found.names.options
+        said = schedules.summary(scheduled)
+        session.console.say(f"{said}; each of them: inv status {options} --verbose")
     if mail_url := existing.mail_url(session, found):
         session.console.say(f"mails are shown there and not sent: {mail_url}")
 

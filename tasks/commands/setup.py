@@ -38,9 +38,12 @@ def init(
     given = (project, host, registry, cluster)
     plan = setup.init_plan(session, given, wheel, ask_for_more=not (yes or dry_run or session.dry))
     session.console.plan(plan)
-    if not (dry_run or session.dry):
+    is_dry = dry_run or session.dry
+    if not is_dry:
         setup.carry_out(plan)
-        setup.say_next(session, plan)
+    setup.say_additions(session, plan)
+    if not is_dry:
+        setup.say_next(session)
 
 
 @task(

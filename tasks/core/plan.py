@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,14 @@ class Step:
     verb: str
     subject: str
     reason: str = ""
+
+
+def merged(steps: Iterable[Step]) -> list[Step]:
+    """Return steps with those as one that do the same, for the same reason, to several objects."""
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for step in steps:
+        subjects.setdefault((step.verb, step.reason), []).append(step.subject)
+    return [Step(verb, ", ".join(same), why) for (verb, why), same in subjects.items()]
 
 
 class Plan(Protocol):

@@ -275,8 +275,8 @@ def pipeline_advice(
     lacking = [stage for stage in wanted["stages"] if stage not in given]
     if lacking:
         lines.append(f"to stages: {', '.join(lacking)}")
-    off = ", ".join(f'{name}: "{value}"' for name, value in wanted["variables"].items())
-    lines.append(f"to variables, until what they are for is set up: {{{off}}}")
+    lines.append("to variables, until what they are for is set up:")
+    lines += [f'  {name}: "{value}"' for name, value in wanted["variables"].items()]
     clashes = sorted(present.keys() & template_of(document).keys() - {"variables"})
     if clashes:
         lines.append(f"and rename its own {', '.join(clashes)}, which GitLab would merge with ours")

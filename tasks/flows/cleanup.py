@@ -112,7 +112,7 @@ def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> Rem
         # Markers are removed separately and last: an interrupted clean-up needs them.
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
-                step = Step("remove", f"image tags of {repository}", ", ".join(part))
+                step = Step("remove", f"image tags of {repository}: {', '.join(part)}")
                 todo.append((step, without_messages(partial(tags.delete_tags, repository, part))))
     return RemovalPlan(title, tuple(todo))
 
@@ -148,17 +148,18 @@ def _carry_out(plan: RemovalPlan, console: CleanupConsole) -> int:
     if not plan.steps:
         return 0
     with console.work(plan.title) as activity:
-        removed = remove(plan, activity.say)
+        removed = remove(plan, activity.say, activity.note)
         activity.outcome = f"{removed} objects removed"
     return removed
 
 
-def remove(plan: RemovalPlan, say: Say) -> int:
+def remove(plan: RemovalPlan, say: Say, note: Say) -> int:
     """Carry out a plan; return the number of removed objects.
 
     Args:
         plan: what to remove.
-        say: called with a message per object, and with the reasons for waiting.
+        say: called with what is kept, what goes along with an object, and the reasons for waiting.
+        note: called with a message per other object.
     """
     removed = 0
     for step, action in plan.todo:
@@ -168,6 +169,6 @@ def remove(plan: RemovalPlan, say: Say) -> int:
         action(say)
         if step.verb == "remove":
             removed += 1
-            reason = f", {step.reason}" if step.reason else ""
-            say(f"removed {step.subject}{reason}")
+            tell, more = (say, f", {step.reason}") if step.reason else (note, "")
+            tell(f"removed {step.subject}{more}")
     return removed

@@ -593,7 +593,7 @@ def look(place: Place, console: Console) -> None:
     ):
         smoke_test(
             lambda path: deployer.get(names, path),
-            activity.say,
+            activity.note,
             names.url,
             patience_seconds=deployer.smoke_seconds,
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Failure, Holder
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
+from tasks.core.plan import merged
 from tasks.core.points import Point, told
 from tasks.flows.points import find_way_back, plan_rollback, saying_data, with_migration
 from tasks.flows.smoke import smoke_test
@@ -149,7 +150,7 @@ def _carry_out(deployer: Deployer[P], plan: P, console: Console, beginning: Begi
     with console.work("smoke test") as activity:
         smoke_test(
             lambda path: deployer.get(names, path),
-            activity.say,
+            activity.note,
             names.url,
             patience_seconds=deployer.smoke_seconds,
             as_stranger=(lambda path: deployer.get(names, path, stranger=True))
@@ -172,7 +173,7 @@ def _tell(plan: DeployPlan, console: Console) -> None:
         console.say("everything is as it should be")
     if plan.kept:
         console.warn(plan.title)
-    for step in plan.steps:
+    for step in merged(plan.steps) if console.brief else plan.steps:
         reason = f" ({step.reason})" if step.reason else ""
         console.say(f"  {step.verb:<7} {step.subject}{reason}")
 

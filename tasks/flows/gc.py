@@ -174,7 +174,8 @@ def find_sweep(
     """
     # Read before the environments, so that one whose branch is pushed and deployed now is not
     # taken for left over.
-    branches = Branches(git.remote_branches(), git.branches(), private=inspector.is_private)
+    remote = git.remote_branches() if git.has_remote() else None
+    branches = Branches(remote, git.branches(), private=inspector.is_private)
     found = inspector.list(sweeper.repository)
     sweep = plan_sweep(environment, found, sweeper, branches, now=now)
     going = [item.summary for item in sweep.stale]
@@ -205,13 +206,13 @@ class Branches:
     """The branches that exist.
 
     Attributes:
-        remote: those of the remote.
+        remote: those of the remote; None for a clone that has none.
         local: those of this clone.
         private: whether environments are on this machine alone, so that a branch of this clone
             counts, whether it was ever pushed or not.
     """
 
-    remote: Collection[str]
+    remote: Collection[str] | None
     local: Collection[str]
     private: bool
 
@@ -219,12 +220,14 @@ class Branches:
         """Return True if an environment's branch is gone.
 
         One that was never seen on the remote is not gone from there: whether it still exists, only
-        the clone that has deployed it knows.
+        the clone that has deployed it knows. Without a remote nothing else can be said.
         """
-        if found.branch in self.remote:
+        if found.branch in (self.remote or ()):
             return False
         if found.pushed is False:
             return found.checkout == sweeper.checkout and found.branch not in self.local
+        if self.remote is None:
+            return False
         return not (self.private and found.branch in self.local)
 
 

@@ -191,7 +191,8 @@ def find_image_sweep(
             repository, sources.local.push_times(repository) if sources.local else None
         )
     ]
-    heads = {**(sources.git.heads() if sources.private else {}), **sources.git.remote_heads()}
+    there = sources.git.remote_heads() if sources.git.has_remote() else {}
+    heads = {**(sources.git.heads() if sources.private else {}), **there}
     tips = {commit[:SHORT]: branch for branch, commit in heads.items()}
     uses = [use for use in sources.uses() if not without(use)]
     verdicts = judge(images, uses, sources.policies, tips, now=now)

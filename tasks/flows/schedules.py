@@ -16,6 +16,11 @@ from tasks.flows.target import ServiceStatus
 STATUS = ("mautic", "cron", "status")
 """The command that prints them, in the scheduler's container."""
 
+_UNKNOWN = "unknown"
+_MISSED = " missed"
+_WELL = frozenset({"", "ok", "running"})
+"""The results of a command that has no trouble; empty before its first run."""
+
 COLUMNS = ("scheduled", "when", "result", "runs")
 
 
@@ -57,7 +62,22 @@ def unknown(why: str) -> list[ServiceStatus]:
         why: the error output; empty for older images without that command.
     """
     lines = why.strip().splitlines() or ["its image does not tell"]
-    return [ServiceStatus("cron-…", "unknown", "", "", "", lines[-1])]
+    return [ServiceStatus("cron-…", _UNKNOWN, "", "", "", lines[-1])]
+
+
+def troubled(found: Sequence[ServiceStatus]) -> list[ServiceStatus]:
+    """Return those that failed, missed a run, or are unknown."""
+    return [
+        part
+        for part in found
+        if part.health not in _WELL or part.state == _UNKNOWN or part.uptime.endswith(_MISSED)
+    ]
+
+
+def summary(found: Sequence[ServiceStatus]) -> str:
+    """Return in a line how many there are, and how many of them have run well."""
+    well = sum(part.health == "ok" for part in found)
+    return f"scheduled commands: {len(found)}, of which {well} have run well"
 
 
 def rows(found: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
@@ -74,5 +94,5 @@ def _result(row: _Told) -> str:
 def _times(row: _Told, now: datetime) -> str:
     told = [f"{since(row.started_at.isoformat(), now)} ago"] if row.started_at else []
     told += [f"next in {until(row.next.isoformat(), now)}"] if row.next else []
-    told += [f"{row.missed} missed"] if row.missed else []
+    told += [f"{row.missed}{_MISSED}"] if row.missed else []
     return ", ".join(told)

@@ -289,7 +289,7 @@ def _pipeline(project: Path, document: Mapping[str, Any], *, with_cluster: bool)
         return FileStep("create", PIPELINE, (_OWN_HEAD + _dumped(wanted)).encode())
     present = _yaml(text.decode())
     advice = pipeline_advice(present, document, with_cluster=with_cluster)
-    reason = f"it is yours; add {'; '.join(advice)}" if advice else f"it includes {TEMPLATE}"
+    reason = "it is yours; what to add is below" if advice else f"it includes {TEMPLATE}"
     return FileStep("keep", PIPELINE, reason=reason, more=tuple(advice))
 
 

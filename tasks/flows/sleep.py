@@ -137,7 +137,7 @@ def wake(
         with console.work("first page") as activity:
             first_page(
                 lambda path: deployer.get(names, path),
-                activity.say,
+                activity.note,
                 names.url,
                 patience_seconds=deployer.smoke_seconds,
             )

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
+from tasks.adapters.terminal.console import VERBOSE
 from tasks.core.errors import ConflictError
 from tasks.core.kubernetes.manifests import MANAGED
 from tasks.flows.kubernetes.removal import inspect_namespace
@@ -197,7 +198,7 @@ def test_a_pod_that_its_controller_makes_anew_goes_with_it(site: KubeEnv) -> Non
     put(site, "Deployment", where, "web", metadata={"labels": labels}, spec=spec)
     until(lambda: len(site.cluster.find("Pod", where)) == 3)
 
-    done = clean(site, "anew")
+    done = site.run("cleanup", *ON, "--branch", "anew", env={VERBOSE: "1"})
 
     assert done.returncode == 0, done.stderr
     assert f"removed release {site.names('anew').release}" in done.stderr

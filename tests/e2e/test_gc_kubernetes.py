@@ -14,6 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tasks.adapters.registry.oci import OciRegistry
+from tasks.adapters.terminal.console import VERBOSE
 from tasks.core.environment import State
 from tasks.core.kubernetes.manifests import PREFIX
 from tasks.core.kubernetes.record import ClusterRecord
@@ -93,7 +94,7 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     # One of them is a real one, and shares its images with `main`.
     site.deploy("feature/real", FIRST)
     real = site.names("feature/real")
-    done = site.ok("gc", *ON, "--all", "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes", env={VERBOSE: "1"})
     for branch in (*STALE, "feature/real"):
         assert f"{branch}: " in done.stderr
         assert site.cluster.get("Namespace", site.names(branch).namespace) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.http import Response
-from tasks.adapters.terminal.console import Console
+from tasks.adapters.terminal.console import VERBOSE, Console
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.foresight import Foresight, ObjectChange
@@ -50,10 +50,14 @@ RELEASE = Release(
 PAGES = {"/s/login": '<link rel="stylesheet" href="/style.css">', "/style.css": "a {}"}
 
 
-def a_console() -> tuple[Console, io.StringIO]:
-    """Return a console, and the stream with its output."""
-    said = io.StringIO()
-    return Console(Redactor(), stdout=io.StringIO(), stderr=said, environ={}), said
+def a_console(*, verbose: bool = True) -> tuple[Console, io.StringIO]:
+    """Return a console in a pipe, and the stream with its output.
+
+    Args:
+        verbose: whether every line is printed as it comes.
+    """
+    said, environ = io.StringIO(), {VERBOSE: "1"} if verbose else {}
+    return Console(Redactor(), stdout=io.StringIO(), stderr=said, environ=environ), said
 
 
 @dataclass(frozen=True, kw_only=True)

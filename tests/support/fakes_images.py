@@ -263,6 +263,7 @@ class FakeGit(Calls):
     is_there: bool = True
     not_committed: list[str] = field(default_factory=list)
     remote: frozenset[str] = frozenset()
+    is_clone: bool = True
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, *folders: str) -> list[str]:
@@ -279,6 +280,9 @@ class FakeGit(Calls):
 
     def heads(self) -> dict[str, str]:
         return {branch: commit_of(branch) for branch in self.branches()}
+
+    def has_remote(self) -> bool:
+        return self.is_clone
 
     def remote_branches(self) -> frozenset[str]:
         self.note("remote branches")

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tasks.adapters.terminal.console import VERBOSE
 from tasks.core.variables import inherited_variables
 from tests.support.warm import Forked, Warm
 
@@ -175,7 +176,11 @@ class Inv:
         settings: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str] | Forked:
-        """Start `inv` in a process group of its own, for tests that interrupt or race it."""
+        """Start `inv` in a process group of its own, for tests that interrupt or race it.
+
+        They follow what it does by its lines, so all of these come at once.
+        """
+        env = {VERBOSE: "1", **(env or {})}
         argv = self.argv(*args, settings=settings)
         if self._warm is not None:
             return self._forked(cwd).start(argv[len(PROGRAM) :], self.environ(env))

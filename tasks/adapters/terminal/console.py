@@ -1,7 +1,8 @@
 """Output to the user or the job log: progress and messages to stderr, data to stdout.
 
-There are three modes, chosen once: live progress on a terminal; one line per change in a pipe; the
-same and every detail, folded by GitLab's section markers, in a GitLab job.
+There are four modes, chosen once: live progress on a terminal; a line for each finished piece of
+work in a pipe; every line, folded by GitLab's section markers, in a GitLab job; every line as it
+comes where ``VERBOSE`` is set, and on a terminal that cannot move its cursor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tasks.adapters.terminal.piped import PipedWork
 from tasks.core.display import PROGRAM, as_typed, plain, visible, visible_json, visible_lines
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Plan, render
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 WIDTH = 80
 """The columns of a terminal that nobody has made wider."""
 
+VERBOSE = "MAUTIC_MULTIDEV_VERBOSE"
+"""The variable that lets a pipe have every line of a run as it comes, if it is not empty."""
+
 _GAP = "  "
 
 
@@ -38,12 +43,16 @@ class Activity:
         say: Callable[[str], None],
         line: Callable[[str], None],
         panel: Callable[[Sequence[str]], None] | None = None,
+        *,
         detail: Callable[[str], None] | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self.say = say
-        """Report a change, e.g. ``nginx: pushed``; it stays on the screen."""
+        """Report what has to be known, e.g. ``nginx: kept as it is``; it stays on the screen."""
+        self.note = note or say
+        """Report a step that went well; it stays on a terminal, and a pipe keeps it to itself."""
         self.line = line
-        """Pass on a line of a program's output."""
+        """Pass on a line of a program's output; a pipe shows it if the work fails."""
         self.detail = detail or line
         """Pass on one that tells only who watches that the work goes on; a pipe is spared it."""
         self.panel = panel
@@ -63,7 +72,8 @@ class Console:
         redactor: masks secrets in everything shown.
         stdout: for data; the process's own by default.
         stderr: for messages; the process's own by default.
-        environ: determines the mode: GITLAB_CI, NO_COLOR and TERM; and what ./inv was called by.
+        environ: determines the mode: GITLAB_CI, NO_COLOR, TERM and ``VERBOSE``; and what ./inv was
+            called by.
     """
 
     def __init__(
@@ -80,7 +90,10 @@ class Console:
         self._err = stderr or sys.stderr
         self._program = environ.get(PROGRAM, "")
         self._gitlab = environ.get("GITLAB_CI") == "true"
-        self.live = self._err.isatty() and environ.get("TERM") != "dumb" and not self._gitlab
+        is_terminal = self._err.isatty()
+        self.live = is_terminal and environ.get("TERM") != "dumb" and not self._gitlab
+        self.brief = not (is_terminal or self._gitlab or environ.get(VERBOSE))
+        """Whether only the end of work that goes well is printed."""
         self._colour = self._gitlab or (self.live and "NO_COLOR" not in environ)
         self._rich: RichConsole | None = None
         self._sections = 0
@@ -161,8 +174,8 @@ class Console:
     def work(self, title: str) -> Iterator[Activity]:
         """Show a piece of work while it runs, and how long it took.
 
-        On a terminal the work's last line is shown live below its title; in a pipe every line is
-        printed; in a GitLab job the lines form a collapsible section.
+        On a terminal the work's last line is shown live below its title; a pipe gets the lines only
+        of work that fails; in a GitLab job they form a collapsible section.
 
         Args:
             title: e.g. ``build images``.
@@ -173,7 +186,7 @@ class Console:
         title = self._shown(title)
         started = time.monotonic()
         try:
-            with self._live(title) if self.live else self._section(title) as activity:
+            with self._shown_while(title) as activity:
                 yield activity
         finally:
             seconds = time.monotonic() - started
@@ -182,6 +195,11 @@ class Console:
         self.success(f"{title}{outcome} ({seconds:.1f} s)")
 
     # -- internals ----------------------------------------------------------------------------
+
+    def _shown_while(self, title: str) -> contextlib.AbstractContextManager[Activity]:
+        if self.live:
+            return self._live(title)
+        return self._piped(title) if self.brief else self._section(title)
 
     def _shown(self, text: str) -> str:
         """Return a line without secrets and without characters that act."""
@@ -193,7 +211,20 @@ class Console:
         text = "\n".join(map(self.redactor, lines))
         if self._colour and colour:
             text = f"\x1b[{colour}m{text}\x1b[0m"
-        print(text, file=self._err, flush=True)
+        # At once, since threads that print at the same time come in between otherwise.
+        self._err.write(f"{text}\n")
+        self._err.flush()
+
+    @contextlib.contextmanager
+    def _piped(self, title: str) -> Iterator[Activity]:
+        piped = PipedWork(title, self._message)
+        with piped.running():
+            yield Activity(
+                lambda text: piped.say(plain(text)),
+                lambda text: piped.keep(plain(text)),
+                detail=lambda _: None,
+                note=lambda text: piped.keep(plain(text)),
+            )
 
     @contextlib.contextmanager
     def _section(self, title: str) -> Iterator[Activity]:
@@ -210,7 +241,7 @@ class Console:
                 self._message(f"  {plain(text)}")
 
         try:
-            yield Activity(line, line, detail=line if self._gitlab else lambda _: None)
+            yield Activity(line, line)
         finally:
             if self._gitlab:
                 self._marker(f"section_end:{int(time.time())}:{name}", "")

@@ -239,7 +239,7 @@ class ComposeDeployer:
         if missing:
             with self.context.work("pull images") as activity:
                 for reference in missing:
-                    activity.say(reference)
+                    activity.note(reference)
                     engine.pull(reference, activity.detail)
 
     def _bring_up(
@@ -261,7 +261,7 @@ class ComposeDeployer:
                 self.context.engine,
                 lambda: [c for c in self.context.containers(names) if not is_replacement(c)],
                 [item.service for item in changes],
-                say=activity.say,
+                say=activity.note,
                 stability_seconds=self.context.own.patience.stability_seconds,
                 deadline_seconds=UP_SECONDS,
                 hide=self.context.runner.redactor,

@@ -262,7 +262,7 @@ class LocalPlatform:
         reference = image.reference(self.root)
         if self.engine.has_image(reference):
             return
-        activity.say(f"building the image of the {image.target}")
+        activity.note(f"building the image of the {image.target}")
         Buildx(self.runner, self.root, image.bake).bake(
             {image.target: BakeOrder(reference)},
             variables={

@@ -64,7 +64,7 @@ class ComposeRemover:
             step = Step("remove", f"network {name}")
             yield step, without_messages(partial(engine.remove_network, name))
         for image in self._images(inventory, names):
-            step = Step("remove", f"image {short_reference(image)}", "this engine's copy")
+            step = Step("remove", f"image {short_reference(image)} of this engine")
             yield step, without_messages(partial(engine.remove_image, image))
         # The record is removed last: it is needed to complete an interrupted clean-up.
         for name in (*inventory.volumes, *inventory.records):

@@ -120,7 +120,7 @@ class ComposeSleeper:
             self.context.engine,
             lambda: self.context.containers(names),
             waited,
-            say=activity.say,
+            say=activity.note,
             # They have run before: that they stay is not waited for.
             stability_seconds=0,
             deadline_seconds=UP_SECONDS,

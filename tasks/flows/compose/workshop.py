@@ -59,7 +59,7 @@ class ComposeWorkshop:
         kept = {name: key for name, key in record.services.items() if name not in SHOWING}
         write_record(self.context.engine, owner, names, replace(record, services=kept))
         with self.context.work("open the environment") as activity:
-            self._start(owner, names, record, release, shows=True, say=activity.say)
+            self._start(owner, names, record, release, shows=True, say=activity.note)
 
     def _with_debugger(self, image: str) -> str:
         """Return an image that has Xdebug; it is made if the engine lacks it."""
@@ -133,7 +133,7 @@ class ComposeWorkshop:
         """Replace the services by those of the release, and remove the volumes."""
         record, release = self._deployed(owner, names)
         with self.context.work("go back to the deployed images") as activity:
-            self._start(owner, names, record, release, shows=False, say=activity.say)
+            self._start(owner, names, record, release, shows=False, say=activity.note)
         for name in self.context.inventory(owner, names).shown:
             self.context.engine.remove_volume(name)
         request = _request(owner, names)

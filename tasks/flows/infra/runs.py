@@ -114,6 +114,8 @@ def carry_out(context: StackContext, plan: Path, summary: PlanSummary, title: st
 def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
     """Return a function that shows Terraform's lines, and counts the finished steps."""
     done = 0
+    # Without a terminal all that Terraform says stays to be read.
+    tell = activity.line if activity.panel else activity.say
 
     def take(line: str) -> None:
         nonlocal done
@@ -126,7 +128,7 @@ def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
         elif _DONE.match(line) or _ALARM.match(line):
             activity.say(line)
         else:
-            activity.line(line)
+            tell(line)
 
     return take
 

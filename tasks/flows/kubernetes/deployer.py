@@ -336,7 +336,7 @@ class ClusterDeployer:
 
         with self._context.work(f"roll out {names.release}") as activity, self._ends_hooks(names):
             say, line = partial(once, activity.say), partial(once, activity.line)
-            attempt = Activity(say, line, activity.panel)
+            attempt = Activity(say, line, activity.panel, note=partial(once, activity.note))
             while True:
                 try:
                     self._upgrade(plan, attempt)

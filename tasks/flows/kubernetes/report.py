@@ -145,17 +145,18 @@ class Reporter:
             self._tell_complete()
             self._waiting.add(waiting)
             self._quiet *= 2
-            self._say(f"waiting for {waiting}")
+            self._activity.say(f"waiting for {waiting}")
+            self._hush()
 
     def _tell_complete(self) -> None:
         """Report newly completed workloads in one line."""
         words = [words for words in self._complete.values() if words]
         if words:
-            self._say("; ".join(words))
+            self._activity.note("; ".join(words))
+            self._hush()
             self._complete = dict.fromkeys(self._complete, "")
 
-    def _say(self, text: str) -> None:
-        self._activity.say(text)
+    def _hush(self) -> None:
         self._quiet_until = time.monotonic() + self._quiet
 
     # -- warnings -------------------------------------------------------------------------------

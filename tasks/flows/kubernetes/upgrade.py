@@ -74,7 +74,7 @@ def upgrade(
             on_line=on_line,
             on_start=started,
         )
-        activity.say(APPLIED)
+        activity.note(APPLIED)
 
     running = _Running(apply)
     running.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.core.plan import Step, render
+from tasks.core.plan import Step, merged, render
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,13 @@ def test_a_step_is_a_line_with_its_reason() -> None:
 
 def test_a_plan_without_steps_says_so() -> None:
     assert render(Example("clean up main", ())) == ["clean up main: nothing to do"]
+
+
+def test_steps_that_do_the_same_for_the_same_reason_are_merged() -> None:
+    why = "it is not there"
+    web, cron = Step("create", "service web", why), Step("create", "service cron", why)
+    other = Step("migrate", "database x")
+    assert merged((web, other, cron)) == [
+        Step("create", "service web, service cron", why),
+        other,
+    ]

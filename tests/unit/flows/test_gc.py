@@ -70,7 +70,7 @@ def test_what_is_stale(changes: dict[str, str], branches: set[str], reason: str 
 
 def stale(
     found: Sequence[EnvironmentSummary],
-    remote: set[str],
+    remote: set[str] | None,
     *,
     local: frozenset[str] = frozenset(),
     private: bool = False,
@@ -79,6 +79,23 @@ def stale(
 ) -> SweepPlan:
     branches = Branches(remote, local, private)
     return plan_sweep(environment, found, sweeper, branches, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "private", "reason"),
+    [
+        ({}, False, None),
+        ({}, True, None),
+        ({"pushed": False}, False, "its branch is gone"),
+        ({"pushed": False, "checkout": "ada@host:/other"}, False, None),
+        ({"expires_at": OVER}, False, "its time is over"),
+    ],
+)
+def test_without_a_remote_only_what_was_never_pushed_can_be_gone(
+    changes: dict[str, Any], private: bool, reason: str | None
+) -> None:
+    sweep = stale([replace(THERE, **changes)], None, private=private)
+    assert [item.reason for item in sweep.stale] == ([reason] if reason else [])
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,20 @@ def test_what_an_image_of_a_branch_makes_up_is_shown_as_it_came(text: str) -> No
 def test_a_job_that_never_ran_has_a_row_and_one_that_is_off_has_none() -> None:
     found = rows({"next": "2026-11-22T12:30:00+00:00"}, {"enabled": False})
     assert found == [("cron-a", "* * * * *", "-", "next in 30m")]
+
+
+def test_only_what_has_trouble_needs_a_row() -> None:
+    started = {"startedAt": "2026-11-22T11:50:00+00:00"}
+    jobs = (
+        {"name": "well", **started, "result": "exit 0"},
+        {"name": "new"},
+        {"name": "running", **started, "result": "exit 255", "running": True},
+        {"name": "failed", **started, "result": "exit 255"},
+        {"name": "late", **started, "result": "exit 0", "missed": 3},
+    )
+    found = parts(json.dumps([{**JOB, "next": None, **job} for job in jobs]), NOW)
+    names = [part.service for part in schedules.troubled(found)]
+    assert names == ["cron-failed", "cron-late"]
+    assert schedules.summary(found) == "scheduled commands: 5, of which 2 have run well"
+    nothing = parts("cron takes no arguments", NOW)
+    assert schedules.troubled(nothing) == nothing
