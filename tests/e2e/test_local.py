@@ -59,6 +59,9 @@ BROKEN_MIGRATE = _broken("migrate", REFUSED)
 # Its health check finds it well as long as it is there.
 BROKEN_WORKER = _broken("worker", "sleep 2; echo worker of messenger:consume cannot stay; exit 1")
 
+LINES_MAX = 15
+"""What a daily command prints into a pipe at most."""
+
 POINTS = int(os.environ.get("MAUTIC_MULTIDEV_INTERRUPT_POINTS", "0"))
 """At how many moments, spread evenly over a deploy, it is interrupted besides those with a name."""
 
@@ -352,6 +355,7 @@ def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> N
     assert f"volume {world.namespace(slug)}_database" in removing
     assert len(world.containers(slug)) == len(SERVICES)
     removed = world.ok("cleanup", "--branch", branch)
+    assert len(printed(removed)) <= LINES_MAX, removed.stderr
     assert f"removed volume {world.namespace(slug)}_database, database" in removed.stderr
     assert world.objects(slug) == []
     assert branch not in world.ok("list").stdout
@@ -392,6 +396,27 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert unknown.returncode == 2
     assert "no release nosuchtag" in unknown.stderr
     assert f"deployed so far: {world.tag()}, v2" in unknown.stderr
+
+
+def test_daily_commands_in_a_pipe_print_few_lines(
+    world: World, site: Site, v2: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "own.zip")
+    done = {("the first deploy",): site.done}
+    for words in (
+        *(("build",), ("deploy",), ("deploy", "--tag", v2), ("status",), ("list",)),
+        *(("db.dump", file), ("db.load", file, "--replace"), ("rollback",)),
+        *(("sleep",), ("wake",), ("gc",)),
+    ):
+        done[words] = world.ok(*words)
+    for words, each in done.items():
+        assert len(printed(each)) <= LINES_MAX, (words, each.stderr, each.stdout)
+
+
+def printed(done: CompletedProcess[str]) -> list[str]:
+    """Return what a run has printed, without the signs of life of a slow machine."""
+    lines = f"{done.stderr}{done.stdout}".splitlines()
+    return [line for line in lines if not re.match(r"  \d+ s(:|$)", line)]
 
 
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"

@@ -11,6 +11,7 @@ from tasks.core.errors import RefusedError, SuiteError, VanishedError
 from tasks.core.images.tags import IMAGES
 from tasks.core.plan import Step
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
+from tasks.flows.target import RemovalPlan
 from tests.support.fakes import ME, NAMES, REQUEST, FakeRemover, a_console
 from tests.support.fakes_images import FakeRegistry
 
@@ -147,3 +148,15 @@ def test_the_image_tags_of_a_branch_go_after_what_runs_and_its_markers_last(
         *(first.replace("mautic", "nginx"), marker.replace("mautic", "nginx"), "unlock"),
     ]
     assert registry.images == {name: {"other": "theirs"} for name in IMAGES}
+
+
+def test_a_pipe_is_told_what_else_goes_and_how_many_objects_went(tmp_path: Path) -> None:
+    namespace = Step("remove", "namespace x", "configmap/ca, which every namespace has")
+    todo = [(Step("remove", f"volume {number}"), namespace)[number == 3] for number in range(6)]
+    plan = RemovalPlan("clean up x", tuple((step, lambda _: None) for step in todo))
+    console, said = a_console(verbose=False)
+    assert run_cleanup(FakeRemover(), lambda: plan, NAMES, me=ME, console=console) == 6
+    heading, told, end = said.getvalue().splitlines()
+    assert heading == "clean up x …"
+    assert told == f"  removed {namespace.subject}, {namespace.reason}"
+    assert end.startswith("✓ clean up x: 6 objects removed (")
