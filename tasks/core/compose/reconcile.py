@@ -14,6 +14,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+MISSING = "not there yet"
+"""Why something is created."""
+
 RESTARTING = "restarting"
 """The state of a container that has exited and will be restarted by the engine."""
 
@@ -98,7 +101,7 @@ def decide(
         there = present.get(service.name)
         host = changes.get(service.shares)
         if there is None:
-            verb, reason = "create", "it is not there"
+            verb, reason = "create", MISSING
         elif there.image != service.image:
             verb, reason = "update", f"new image {short_reference(service.image)}"
         elif recorded.get(service.name) != service.fingerprint:

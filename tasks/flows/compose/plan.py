@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.core.compose.reconcile import ServiceChange, WantedService, short_reference
+from tasks.core.compose.reconcile import MISSING, ServiceChange, WantedService, short_reference
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import DATABASE, QUIESCED
 from tasks.core.plan import Step
@@ -53,7 +53,7 @@ class ComposePlan(DeployPlan):
         """The steps in order; empty if nothing has to be done."""
         steps = []
         if self.seed:
-            steps.append(Step("create", "secrets", "they are not there"))
+            steps.append(Step("create", "secrets", MISSING))
         if self.leftovers:
             steps.append(Step("remove", "other containers", "left by an interrupted run"))
         if self.record and self.record.asleep:

@@ -250,7 +250,8 @@ class LocalPlatform:
         try:
             reference = self.base(self.settings.platform.mail_image)
         except (EngineError, RegistryError) as error:
-            activity.say(
+            activity.outcome = "without a mail catcher"
+            activity.note(
                 f"no mail catcher: {error.message}; mails are discarded until the image is here: "
                 f"docker pull {self.settings.platform.mail_image}"
             )
