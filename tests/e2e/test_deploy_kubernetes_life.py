@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
 from tests.support.rights import check_rights
+
+LINES_MAX = 15
+"""What a deploy prints into a pipe at most."""
 
 BRANCH = "feature/Login"
 OTHER = "other"
@@ -231,6 +235,14 @@ def test_the_first_deploy_tells_the_url_and_once_the_password(life: Life) -> Non
     assert json.loads(first.stdout)["url"].endswith(".dev.example.com")
     assert first.stderr.count("log in as admin with the password ") == 1
     assert "password" not in life.done["second"].stderr
+
+
+def test_in_a_pipe_a_deploy_is_told_in_few_lines(life: Life) -> None:
+    for name in ("first", "second", "nothing changed", "rollback"):
+        # A slow machine also says what is waited for, and the URL is a line of its own.
+        waits = re.compile(r"  (\d+ s|waiting for |healed )")
+        lines = [each for each in life.done[name].stderr.splitlines() if not waits.match(each)]
+        assert len(lines) < LINES_MAX, (name, lines)
 
 
 def test_the_pods_run_the_digests_of_the_tag(life: Life, deploys: Deploys) -> None:

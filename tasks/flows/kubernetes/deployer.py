@@ -319,7 +319,7 @@ class ClusterDeployer:
                 image=plan.release.mautic,
                 wait_seconds=self._context.own.patience.grace_seconds,
                 password=passwords["db_password"],
-                say=activity.say,
+                say=activity.note,
             )
 
     def _roll_out(self, plan: ClusterPlan) -> None:

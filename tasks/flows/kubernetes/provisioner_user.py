@@ -84,7 +84,7 @@ class ProvisionerUser:
                 wait_gone(cluster, "Job", name, where, say=activity.say)
             try:
                 cluster.create(job)
-                wait_for_job(cluster, job, START_SECONDS, activity.say, HINT)
+                wait_for_job(cluster, job, START_SECONDS, activity.note, HINT)
             finally:
                 cluster.delete("Job", name, where)
             cluster.apply(login_secret(server, self._name, password, made=True))
