@@ -23,8 +23,8 @@ from tests.support.suite import git
 
 BRANCH = "feature/Login"
 OTHER = "other"
-LINES_MAX = 25
-"""What a healthy deploy may print into a pipe: 18 on a quiet machine, more where it has to wait."""
+LINES_MAX = 20
+"""What a healthy deploy may print into a pipe: 12 on a quiet machine, more where it has to wait."""
 
 
 @dataclass

@@ -201,7 +201,7 @@ class Reporter:
         if len(warnings) > HEALED:
             words.append(f"and {len(warnings) - HEALED} more")
         if words:
-            self._activity.say(f"healed meanwhile: {'; '.join(words)}")
+            self._activity.note(f"healed meanwhile: {'; '.join(words)}")
 
     def _is_old(self, event: Object) -> bool:
         return last_seen(event) <= self._since - CLOCK_STEP

@@ -51,7 +51,8 @@ class RolloutLogs:
     """Shows the logs of containers.
 
     On a terminal every line of the images' own programs is printed, and other output is shown
-    transiently. In a pipe only messages of waiting programs are printed, and steps that take long.
+    transiently. In a pipe only steps that take long are printed, and messages of programs that wait
+    if the rollout fails.
     Of a container that fails everything is printed. Equal lines of replicas are printed once.
 
     Args:
@@ -145,7 +146,10 @@ class RolloutLogs:
             self._say(run, text)
 
     def _say(self, run: ContainerRun, text: str) -> None:
-        self._activity.say(f"pod/{run.pod} {run.container} | {text}")
+        words = parse_message(text)
+        # That a program waits is told by what the rollout waits for.
+        tell = self._activity.note if words and not words.final else self._activity.say
+        tell(f"pod/{run.pod} {run.container} | {text}")
 
     # -- failed containers ----------------------------------------------------------------------
 
