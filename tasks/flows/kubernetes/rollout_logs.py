@@ -52,8 +52,8 @@ class RolloutLogs:
 
     On a terminal every line of the images' own programs is printed, and other output is shown
     transiently. In a pipe only steps that take long are printed, and messages of programs that wait
-    if the rollout fails.
-    Of a container that fails everything is printed. Equal lines of replicas are printed once.
+    if the rollout fails. Of a container that fails everything is printed. Equal lines of replicas
+    are printed once.
 
     Args:
         activity: shows the lines.
