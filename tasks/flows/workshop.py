@@ -192,13 +192,12 @@ def _without_waiting(console: WorkshopConsole) -> Callable[[str], None]:
     """Return what takes a lock's messages: that it would be waited for ends the run."""
 
     def take(told: str) -> None:
-        if "waiting for " not in told:
+        reason, waits, _ = told.partition("; waiting for ")
+        if not waits:
             console.warn(told)
             return
-        raise HeldError(
-            told.removesuffix("; waiting for it").removeprefix("waiting for "),
-            hint="end that run first; inv dev ends by Ctrl-C where it runs",
-        )
+        hint = "end that run first; inv dev ends by Ctrl-C where it runs"
+        raise HeldError(reason, hint=hint)
 
     return take
 

@@ -92,7 +92,7 @@ class LeaseLock:
         other = spec.get("holderIdentity")
         if other and other != self._other:
             since = spec.get("acquireTime", "")
-            self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
+            self._say(f"{self._namespace} is held by {other} since {since}; waiting for it")
             self._other = other
         return False
 

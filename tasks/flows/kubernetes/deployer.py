@@ -365,6 +365,8 @@ class ClusterDeployer:
         plan = plan_deploy(self._context, request, find_images=lambda _: images, base=self._base)
         self._context.check_lock(request.names)
         check_records(self._cluster, request.names.release, request.names.namespace)
+        # A run that was killed while it did this has left no other trace.
+        self._repair(plan)
         self._roll_out(replace(plan, values={**plan.values, **values}))
 
     def _upgrade(self, plan: ClusterPlan, activity: Activity) -> None:

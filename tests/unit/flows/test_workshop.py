@@ -241,7 +241,7 @@ def test_stop_undoes_it_and_says_whether_there_was_anything(bench: Bench) -> Non
 
 HELD = [
     ("x is held by ada@host; waiting for it", "x is held by ada@host"),
-    ("waiting for ada@host, who holds x since 2026", "ada@host, who holds x since 2026"),
+    ("x is held by ada@host since 2026; waiting for it", "x is held by ada@host since 2026"),
 ]
 
 

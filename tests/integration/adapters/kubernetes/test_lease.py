@@ -99,7 +99,7 @@ def test_who_waits_too_long_is_told_who_holds_it(lock: Any, said: list[str]) -> 
         pass
     assert caught.value.exit_code == 4
     assert len(said) == 1
-    assert f"waiting for {ELSEWHERE}, who holds " in said[0]
+    assert f" is held by {ELSEWHERE} since " in said[0]
 
 
 def test_one_that_is_not_renewed_is_taken_over(

@@ -380,6 +380,15 @@ def test_a_revision_that_appears_twice_is_a_failure(bench: Bench) -> None:
     assert bench.seen.count(UPGRADE) == 2
 
 
+def test_what_shows_a_working_tree_is_rolled_out_over_what_a_killed_run_has_left(
+    bench: Bench,
+) -> None:
+    bench.deployed(RECORD, "deployed", "pending-upgrade")
+    bench.cluster.objects["Deployment", NAMESPACE, f"{NAMES.release}-web"]["spec"] = {}
+    bench.deployer.roll_out_again(REQUEST, RELEASE, {"dev": True})
+    assert bench.seen == [LOCK, BACK, FORGET, UPGRADE, SETTLED]
+
+
 # -- finish ---------------------------------------------------------------------------------------
 
 
