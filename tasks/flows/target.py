@@ -626,13 +626,23 @@ class Workshop(Exclusive, Protocol):
         """Write files, as a tar archive has them, and remove others."""
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
-        """Compile Mautic's cache beside the one in use, which it then replaces.
+        """Compile the cache of what serves pages beside the one in use, which it then replaces.
 
         Args:
             routes: whether routes may have changed; otherwise those in use are taken along.
 
         Raises:
             SuiteError: it cannot be compiled; the one in use stays.
+        """
+
+    def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
+        """Do the same for all other services; return False if that was left half done.
+
+        Args:
+            go_on: returns whether to go on, or whether something newer is waited for.
+
+        Raises:
+            SuiteError: as above.
         """
 
     def install(self, owner: Owner, names: Names) -> None:

@@ -287,11 +287,19 @@ def _named(places: Sequence[str]) -> str:
 
 
 @dataclass
-class _Chores:
-    """Does what changes ask for in a thread of its own, one thing after the other."""
+class _Lane:
+    """Does what is asked for in a thread of its own, one thing after the other.
 
-    shown: Shown
+    Attributes:
+        work: does it; returns False if something of it is left.
+        then: called with what is done.
+        is_busy: whether something is being done, or waits for that.
+    """
+
+    work: Callable[[Reaction], bool]
     console: WorkshopConsole
+    then: Callable[[Reaction], None] = lambda _: None
+    is_busy: bool = False
     _asked: list[Reaction] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _ended: bool = False
@@ -300,7 +308,7 @@ class _Chores:
     """What could not be done: the mistake may be mended by a change that would ask for less."""
 
     def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._run, daemon=True, name="chores")
+        self._thread = threading.Thread(target=self._run, daemon=True, name="lane")
 
     def start(self) -> None:
         """Begin to do what is asked for."""
@@ -310,6 +318,7 @@ class _Chores:
         """Have something done soon."""
         with self._changed:
             self._asked.append(asked)
+            self.is_busy = True
             self._changed.notify()
 
     def check(self) -> None:
@@ -328,22 +337,18 @@ class _Chores:
     def do(self, asked: Reaction) -> None:
         """Do what is asked for; what fails is told, and tried again with the next change."""
         asked, self._left = together([self._left, asked]), Reaction()
-        place = (self.shown.owner, self.shown.names)
-        workshop = self.shown.workshop
-        started = time.monotonic()
         try:
-            if asked.compile:
-                self.console.say(f"compiling, for {_named(asked.compile)} …")
-                workshop.compile(*place, routes=asked.routes)
-                self.console.success(f"compiled ({time.monotonic() - started:.1f} s)")
-            if asked.install:
-                workshop.install(*place)
-            if asked.restart:
-                workshop.restart(*place, sorted(asked.restart))
+            is_done = self.work(asked)
         except SuiteError as error:
-            self._left = asked
+            is_done = False
             if not self._ended:
                 self.console.warn("\n".join(error.lines()))
+        with self._changed:
+            self.is_busy = bool(self._asked)
+        if is_done:
+            self.then(asked)
+        else:
+            self._left = asked
 
     def _run(self) -> None:
         while True:
@@ -358,6 +363,60 @@ class _Chores:
             except Exception as error:
                 self._failure = error
                 return
+
+
+class _Chores:
+    """What changes ask for: first what a page waits for, and beside that what nobody does.
+
+    The next change waits for none of the latter, which would take as long for each worker.
+    """
+
+    def __init__(self, shown: Shown, console: WorkshopConsole) -> None:
+        self._shown, self._console = shown, console
+        self._rest = _Lane(self._follow, console)
+        self._page = _Lane(self._serve, console, self._rest.ask)
+
+    def start(self) -> None:
+        """Begin to do what is asked for."""
+        self._page.start()
+        self._rest.start()
+
+    def do(self, asked: Reaction) -> None:
+        """Do what a page waits for."""
+        self._page.do(asked)
+
+    def ask(self, asked: Reaction) -> None:
+        """Have something done soon."""
+        self._page.ask(asked)
+
+    def check(self) -> None:
+        """Raise what nobody has foreseen."""
+        self._page.check()
+        self._rest.check()
+
+    def end(self) -> None:
+        """Do nothing more; what is being done may end, for a while."""
+        self._rest.end()
+        self._page.end()
+
+    def _serve(self, asked: Reaction) -> bool:
+        workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)
+        if asked.compile:
+            self._console.say(f"compiling, for {_named(asked.compile)} …")
+            started = time.monotonic()
+            workshop.compile(*place, routes=asked.routes)
+            self._console.success(f"compiled ({time.monotonic() - started:.1f} s)")
+        if asked.install:
+            workshop.install(*place)
+        return True
+
+    def _follow(self, asked: Reaction) -> bool:
+        workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)
+        if asked.compile and not workshop.follow(*place, lambda: not self._page.is_busy):
+            return False
+        if asked.restart:
+            workshop.restart(*place, sorted(asked.restart))
+        return True
 
 
 def together(asked: Sequence[Reaction]) -> Reaction:

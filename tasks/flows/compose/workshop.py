@@ -7,7 +7,7 @@ another machine has none of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -108,6 +108,10 @@ class ComposeWorkshop:
         """Run cache:clear, which compiles beside and then swaps."""
         words = compiling(routes=routes)
         self._run(owner, names, words, "the cache cannot be compiled; the one before is used")
+
+    def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
+        """Return True: what is compiled is common to all services."""
+        return True
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload."""

@@ -5,7 +5,7 @@ The chart makes them (`dev`). A pod that is new gets all that was written so far
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,7 +59,7 @@ class ShowingPod:
     service: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClusterWorkshop:
     """Opens environments of a cluster for a working tree; errors as for ``Workshop``.
 
@@ -69,14 +69,17 @@ class ClusterWorkshop:
     Attributes:
         written: what was written so far, in order: archives, and what was removed before each.
         filled: the pods that have all of it, by uid.
-        routed: the pods whose compiled routes are made of what is shown, by uid.
+        routings: how often routes may have changed.
+        routed: how many of these changes are in a pod's compiled routes, by uid; those of the image
+            have none.
     """
 
     context: ClusterContext
     deployer: ClusterDeployer
     written: list[tuple[bytes, tuple[str, ...]]] = field(default_factory=list)
     filled: set[str] = field(default_factory=set)
-    routed: set[str] = field(default_factory=set)
+    routings: int = 0
+    routed: dict[str, int] = field(default_factory=dict)
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
         """Hold the Lease of the branch's namespace."""
@@ -126,20 +129,26 @@ class ClusterWorkshop:
             raise SuiteError("the files could not be written", output="\n".join(said))
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
-        """Run cache:clear in each pod, which compiles beside and then swaps; web's come first."""
-        if routes:
-            self.routed.clear()
-        pods = self._pods(names)
-        # All at once would share a node's processors, and who looks at a page would wait for all.
-        for is_web in (True, False):
-            chosen = [pod for pod in pods if (pod.service == WEB) is is_web]
-            map_parallel(partial(self._compile, names), chosen)
+        """Run cache:clear in the pods of web, which compiles beside and then swaps."""
+        self.routings += routes
+        map_parallel(partial(self._compile, names), self._pods(names, web=True))
+
+    def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
+        """Run cache:clear in all other pods, one after the other.
+
+        All at once would share a node's processors, and who looks at a page would wait for all.
+        """
+        for pod in self._pods(names, web=False):
+            if not go_on():
+                return False
+            self._compile(names, pod)
+        return True
 
     def _compile(self, names: Names, pod: ShowingPod) -> None:
-        # A pod that came later has its image's routes, whatever has changed last.
-        words = compiling(routes=pod.uid not in self.routed)
+        routings = self.routings
+        words = compiling(routes=self.routed.get(pod.uid, 0) < routings)
         self._ask(names, pod, words, "the cache cannot be compiled; the one before is used")
-        self.routed.add(pod.uid)
+        self.routed[pod.uid] = routings
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload in a pod of web."""
@@ -177,14 +186,15 @@ class ClusterWorkshop:
             raise absent_error(names)
         return record, record.current
 
-    def _pods(self, names: Names) -> list[ShowingPod]:
+    def _pods(self, names: Names, *, web: bool | None = None) -> list[ShowingPod]:
+        """Return the pods that show the tree: all, those of web, or the others."""
         found = self.context.cluster.find("Pod", names.namespace, selector(names))
-        return [pod for item in found if (pod := _showing(item))]
+        pods = [pod for item in found if (pod := _showing(item))]
+        return [pod for pod in pods if web in {None, pod.service == WEB}]
 
     def _web(self, names: Names) -> ShowingPod:
-        for pod in self._pods(names):
-            if pod.service == WEB:
-                return pod
+        for pod in self._pods(names, web=True):
+            return pod
         raise SuiteError(
             f"no container {PHP} of {names.branch} is running",
             hint=f"look at it: inv status {names.options}",

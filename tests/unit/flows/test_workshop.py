@@ -7,6 +7,7 @@ import io
 import signal
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from tasks.core.environment import Owner
 from tasks.core.errors import EngineError, HeldError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.flows.workshop import Shown, plan_dev, refuse_protected, run_dev, stop_dev
+from tests.support.deploys import until
 from tests.support.fakes import ME, NAMES, REQUEST, Calls, a_console
 
 CLASS = "docroot/plugins/AcmeBundle/Model/A.php"
@@ -31,11 +33,15 @@ class FakeWorkshop(Calls):
     Attributes:
         files: what it shows, by place.
         open_already: whether a killed run has left it open.
+        slow: whether following takes until something else is to be done, which waits for its end.
+        follows: whether it follows just now.
         idle: set once nothing is left to be done.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     open_already: bool = False
+    slow: bool = False
+    follows: bool = False
     idle: threading.Event = field(default_factory=threading.Event)
 
     def is_open(self, owner: Owner, names: Names) -> bool:
@@ -58,7 +64,16 @@ class FakeWorkshop(Calls):
             del self.files[place]
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
+        until(lambda: not self.follows)
         self.note("compile with routes" if routes else "compile")
+
+    def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
+        self.follows = True
+        self.note("follow")
+        while self.slow and go_on():
+            time.sleep(0.01)
+        self.follows = False
+        return not self.slow
 
     def install(self, owner: Owner, names: Names) -> None:
         self.note("install")
@@ -89,7 +104,8 @@ class FakeTree:
         step = next(self.script, Interrupted(signal.SIGINT))
         if isinstance(step, BaseException):
             raise step
-        self.workshop.idle.clear()
+        if step:
+            self.workshop.idle.clear()
         for place, content in step.items():
             if content is None:
                 del self.files[place]
@@ -150,7 +166,8 @@ class Waiting(Mapping[str, bytes | None]):
 
 def test_it_is_opened_filled_and_left(bench: Bench) -> None:
     bench.tree.files = {PAGE: b"one"}
-    assert bench.run() == ["lock", "open", "write", "restart worker", "close", "unlock"]
+    seen = bench.run(Waiting(bench.workshop))
+    assert seen == ["lock", "open", "write", "restart worker", "close", "unlock"]
     assert bench.workshop.files == {PAGE: b"one"}
     assert bench.said[0] == "1 files, of which 1 differ from the deployed images"
     assert bench.said[-1] == f"✓ {NAMES.branch} in local runs what was deployed"
@@ -165,7 +182,8 @@ def test_a_file_of_the_images_that_the_tree_has_no_more_is_removed(bench: Bench)
 
 def test_a_template_is_shown_and_nothing_compiled(bench: Bench) -> None:
     bench.tree.files = {PAGE: b"one"}
-    seen = bench.run({PAGE: b"two"}, Waiting(bench.workshop))
+    waiting = Waiting(bench.workshop)
+    seen = bench.run(waiting, {PAGE: b"two"}, waiting)
     assert seen[3:-2] == ["restart worker", "write", "restart worker"]
     assert bench.workshop.files == {PAGE: b"two"}
     assert any(line.startswith(f"shown: {PAGE} (") for line in bench.said)
@@ -173,7 +191,7 @@ def test_a_template_is_shown_and_nothing_compiled(bench: Bench) -> None:
 
 def test_a_new_class_is_shown_before_it_is_compiled(bench: Bench) -> None:
     seen = bench.run({CLASS: BODY}, Waiting(bench.workshop))
-    assert seen[2:-2] == ["write", "compile", "restart worker"]
+    assert seen[2:-2] == ["write", "compile", "follow", "restart worker"]
 
 
 def test_what_cannot_be_compiled_is_tried_again_with_the_next_change(bench: Bench) -> None:
@@ -182,8 +200,35 @@ def test_what_cannot_be_compiled_is_tried_again_with_the_next_change(bench: Benc
         SuiteError("it cannot be compiled", output="line 3")
     ]
     seen = bench.run({PAGE: b"two"}, Waiting(bench.workshop))
-    assert seen[2:-2] == [*("write", "compile with routes") * 2, "restart worker"]
+    assert seen[2:-2] == [*("write", "compile with routes") * 2, "follow", "restart worker"]
     assert "! it cannot be compiled" in bench.said
+
+
+def test_the_next_change_does_not_wait_for_the_others_which_then_follow_both(bench: Bench) -> None:
+    workshop = bench.workshop
+    workshop.slow = True
+
+    class Follows(Waiting):
+        """A step that waits until the others have begun to follow so often."""
+
+        def __init__(self, times: int) -> None:
+            super().__init__(workshop)
+            self._times = times
+
+        def __iter__(self) -> Iterator[str]:
+            until(lambda: workshop.seen.count("follow") == self._times)
+            return iter(())
+
+    class Quick(Waiting):
+        """A step from which on that is quick."""
+
+        def __iter__(self) -> Iterator[str]:
+            workshop.slow = False
+            return super().__iter__()
+
+    other = CLASS.replace("A.php", "B.php")
+    seen = bench.run({CLASS: BODY}, Follows(1), {other: BODY}, Follows(2), Quick(workshop))
+    assert seen[2:-2] == [*("write", "compile", "follow") * 2, "restart worker"]
 
 
 def test_what_cannot_be_written_is_written_later(bench: Bench) -> None:

@@ -145,32 +145,52 @@ def test_the_files_of_web_are_listed(bench: Bench) -> None:
 def test_what_cannot_be_compiled_is_told(bench: Bench) -> None:
     with pytest.raises(SuiteError, match="the one before is used"):
         bench.workshop.compile(*PLACE, routes=True)
-    for pod in ("web-1", "worker-1"):
-        bench.answer(pod, "")
+    bench.answer("web-1", "")
     bench.workshop.compile(*PLACE, routes=True)
 
 
-def test_the_cache_of_web_is_compiled_before_the_others(bench: Bench) -> None:
-    del bench.cluster.objects["Pod", NAMESPACE, "web-1"]
-    bench.add("Pod", "web-1", "web")
+def test_the_caches_of_web_are_compiled_and_then_each_of_the_others(bench: Bench) -> None:
+    bench.answer("web-1", "")
+    bench.workshop.compile(*PLACE, routes=False)
+    assert len(runs(bench)) == 1
     bench.answer("worker-1", "")
-    with pytest.raises(SuiteError, match="the one before is used"):
-        bench.workshop.compile(*PLACE, routes=False)
-    assert len([asked for asked in bench.cluster.asked if "cache:clear" in asked]) == 1
+    assert bench.workshop.follow(*PLACE, lambda: True)
+    assert len(runs(bench)) == 2
 
 
-def test_a_pod_that_came_later_compiles_its_routes_too(bench: Bench) -> None:
+def test_the_others_are_left_where_something_newer_is_waited_for(bench: Bench) -> None:
+    bench.add("Pod", "worker-2", "worker-hit")
+    for pod in ("worker-1", "worker-2"):
+        bench.answer(pod, "")
+    turns = iter([True, False])
+    assert not bench.workshop.follow(*PLACE, lambda: next(turns))
+    assert len(runs(bench)) == 1
+
+
+def runs(bench: Bench) -> list[str]:
+    """Return what was run in pods."""
+    return [asked for asked in bench.cluster.asked if asked.startswith("run ")]
+
+
+def compiled(bench: Bench, *, routes: bool) -> list[bool]:
+    """Compile everywhere; return for each pod whether it kept its routes."""
+    bench.cluster.asked.clear()
+    bench.workshop.compile(*PLACE, routes=routes)
+    bench.workshop.follow(*PLACE, lambda: True)
+    return ["DEV_KEEP_ROUTES=1" in asked for asked in runs(bench)]
+
+
+def test_routes_are_compiled_once_in_each_pod_after_they_may_have_changed(bench: Bench) -> None:
     for pod in ("web-1", "worker-1"):
         bench.answer(pod, "")
-    bench.workshop.compile(*PLACE, routes=True)
-    bench.add("Pod", "web-2", "web")
-    bench.answer("web-2", "")
-    bench.cluster.asked.clear()
-    for routes_kept in (2, 3):
-        bench.workshop.compile(*PLACE, routes=False)
-        kept = [asked for asked in bench.cluster.asked if "DEV_KEEP_ROUTES=1" in asked]
-        assert len(kept) == routes_kept
-        bench.cluster.asked.clear()
+    # The image's are kept.
+    assert compiled(bench, routes=False) == [True, True]
+    assert compiled(bench, routes=True) == [False, False]
+    # A pod that came later has its image's, whatever has changed last.
+    bench.add("Pod", "cron-1", "cron")
+    bench.answer("cron-1", "")
+    assert compiled(bench, routes=False) == [True, True, False]
+    assert compiled(bench, routes=False) == [True, True, True]
 
 
 def test_only_the_services_that_are_named_start_anew(bench: Bench) -> None:
