@@ -94,15 +94,26 @@ def standin(engine: docker.DockerClient, target: str) -> str:
 
 def mailpit(engine: docker.DockerClient) -> str:
     """Return the stand-in for Mailpit's image, built if the engine lacks it."""
-    base, apt = debian(engine), ROOT / "docker" / "apt"
-    folder = Path(__file__).parent / "mailpit"
-    reference = f"{PREFIX}/mailpit:{key_of(folder, apt, more=base)}"
-    with machine_lock("mailpit"):
+    return _own(engine, "mailpit")
+
+
+def symfony(engine: docker.DockerClient) -> str:
+    """Return an image with a site of Symfony's, built if the engine lacks it."""
+    return _own(engine, "symfony", php=ROOT / "docker" / "mautic" / "php")
+
+
+def _own(engine: docker.DockerClient, name: str, **contexts: Path) -> str:
+    """Return an image of a folder beside this file, built if the engine lacks it."""
+    base, folder = debian(engine), Path(__file__).parent / name
+    contexts["apt"] = ROOT / "docker" / "apt"
+    reference = f"{PREFIX}/{name}:{key_of(folder, *contexts.values(), more=base)}"
+    with machine_lock(name):
         if not has_image(engine, reference):
             run(
                 *("docker", "buildx", "--builder", "default", "build", "--load"),
                 *(f"--tag={reference}", f"--build-arg=DEBIAN_IMAGE={base}"),
-                *(f"--build-context=apt={apt}", str(folder)),
+                *(f"--build-context={each}={path}" for each, path in contexts.items()),
+                str(folder),
             )
     return reference
 
