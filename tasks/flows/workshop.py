@@ -294,15 +294,16 @@ class _Lane:
         work: does it; returns False if something of it is left.
         then: called with what is done.
         is_busy: whether something is being done, or waits for that.
+        is_ended: whether nothing more is to be done.
     """
 
     work: Callable[[Reaction], bool]
     console: WorkshopConsole
     then: Callable[[Reaction], None] = lambda _: None
     is_busy: bool = False
+    is_ended: bool = False
     _asked: list[Reaction] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _ended: bool = False
     _failure: Exception | None = None
     _left: Reaction = field(default_factory=Reaction)
     """What could not be done: the mistake may be mended by a change that would ask for less."""
@@ -329,7 +330,7 @@ class _Lane:
     def end(self) -> None:
         """Do nothing more; what is being done may end, for a while."""
         with self._changed:
-            self._ended = True
+            self.is_ended = True
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECONDS)
@@ -341,7 +342,7 @@ class _Lane:
             is_done = self.work(asked)
         except SuiteError as error:
             is_done = False
-            if not self._ended:
+            if not self.is_ended:
                 self.console.warn("\n".join(error.lines()))
         with self._changed:
             self.is_busy = bool(self._asked)
@@ -353,9 +354,9 @@ class _Lane:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._asked and not self._ended:
+                while not self._asked and not self.is_ended:
                     self._changed.wait()
-                if self._ended:
+                if self.is_ended:
                     return
                 asked, self._asked = self._asked, []
             try:
@@ -396,8 +397,8 @@ class _Chores:
 
     def end(self) -> None:
         """Do nothing more; what is being done may end, for a while."""
-        self._rest.end()
         self._page.end()
+        self._rest.end()
 
     def _serve(self, asked: Reaction) -> bool:
         workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)
@@ -412,7 +413,12 @@ class _Chores:
 
     def _follow(self, asked: Reaction) -> bool:
         workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)
-        if asked.compile and not workshop.follow(*place, lambda: not self._page.is_busy):
+        page = self._page
+
+        def go_on() -> bool:
+            return not (page.is_busy or page.is_ended)
+
+        if asked.compile and not workshop.follow(*place, go_on):
             return False
         if asked.restart:
             workshop.restart(*place, sorted(asked.restart))

@@ -164,6 +164,18 @@ class Waiting(Mapping[str, bytes | None]):
         return iter(())
 
 
+class Follows(Waiting):
+    """A step that waits until the others have begun to follow so often."""
+
+    def __init__(self, workshop: FakeWorkshop, times: int) -> None:
+        super().__init__(workshop)
+        self._times = times
+
+    def __iter__(self) -> Iterator[str]:
+        until(lambda: self._workshop.seen.count("follow") == self._times)
+        return iter(())
+
+
 def test_it_is_opened_filled_and_left(bench: Bench) -> None:
     bench.tree.files = {PAGE: b"one"}
     seen = bench.run(Waiting(bench.workshop))
@@ -208,17 +220,6 @@ def test_the_next_change_does_not_wait_for_the_others_which_then_follow_both(ben
     workshop = bench.workshop
     workshop.slow = True
 
-    class Follows(Waiting):
-        """A step that waits until the others have begun to follow so often."""
-
-        def __init__(self, times: int) -> None:
-            super().__init__(workshop)
-            self._times = times
-
-        def __iter__(self) -> Iterator[str]:
-            until(lambda: workshop.seen.count("follow") == self._times)
-            return iter(())
-
     class Quick(Waiting):
         """A step from which on that is quick."""
 
@@ -227,8 +228,17 @@ def test_the_next_change_does_not_wait_for_the_others_which_then_follow_both(ben
             return super().__iter__()
 
     other = CLASS.replace("A.php", "B.php")
-    seen = bench.run({CLASS: BODY}, Follows(1), {other: BODY}, Follows(2), Quick(workshop))
+    seen = bench.run(
+        {CLASS: BODY}, Follows(workshop, 1), {other: BODY}, Follows(workshop, 2), Quick(workshop)
+    )
     assert seen[2:-2] == [*("write", "compile", "follow") * 2, "restart worker"]
+
+
+def test_nobody_follows_any_more_when_it_is_left(bench: Bench) -> None:
+    bench.workshop.slow = True
+    seen = bench.run({CLASS: BODY}, Follows(bench.workshop, 1))
+    assert not bench.workshop.follows
+    assert seen[-4:] == ["compile", "follow", "close", "unlock"]
 
 
 def test_what_cannot_be_written_is_written_later(bench: Bench) -> None:
