@@ -625,6 +625,13 @@ class Workshop(Exclusive, Protocol):
     def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
         """Write files, as a tar archive has them, and remove others."""
 
+    def warm_up(self, owner: Owner, names: Names) -> None:
+        """Have the first ``compile`` take no longer than later ones.
+
+        Raises:
+            SuiteError: a container cannot be reached.
+        """
+
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Compile the cache of what serves pages beside the one in use, which it then replaces.
 

@@ -150,8 +150,9 @@ def run_dev(
         try:
             shown.workshop.open(shown.owner, shown.names, debugger=shown.debugger)
             contents = shown.tree.contents()
-            chores.do(_show_first(shown, contents, console))
-            chores.start()
+            asked = _show_first(shown, contents, console)
+            chores.do(asked)
+            chores.start(is_cold=not asked.compile)
             end = ready()
             try:
                 _watch(shown, contents, chores, console)
@@ -293,6 +294,7 @@ class _Lane:
     Attributes:
         work: does it; returns False if something of it is left.
         then: called with what is done.
+        first: done before all else.
         is_busy: whether something is being done, or waits for that.
         is_ended: whether nothing more is to be done.
     """
@@ -300,6 +302,7 @@ class _Lane:
     work: Callable[[Reaction], bool]
     console: WorkshopConsole
     then: Callable[[Reaction], None] = lambda _: None
+    first: Callable[[], None] = lambda: None
     is_busy: bool = False
     is_ended: bool = False
     _asked: list[Reaction] = field(default_factory=list)
@@ -352,18 +355,20 @@ class _Lane:
             self._left = asked
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._asked and not self.is_ended:
-                    self._changed.wait()
-                if self.is_ended:
-                    return
-                asked, self._asked = self._asked, []
-            try:
+        try:
+            self.first()
+            while asked := self._next():
                 self.do(together(asked))
-            except Exception as error:
-                self._failure = error
-                return
+        except Exception as error:
+            self._failure = error
+
+    def _next(self) -> Sequence[Reaction]:
+        """Wait for what is asked for; nothing at the end."""
+        with self._changed:
+            while not self._asked and not self.is_ended:
+                self._changed.wait()
+            asked, self._asked = self._asked, []
+            return () if self.is_ended else asked
 
 
 class _Chores:
@@ -377,8 +382,14 @@ class _Chores:
         self._rest = _Lane(self._follow, console)
         self._page = _Lane(self._serve, console, self._rest.ask)
 
-    def start(self) -> None:
-        """Begin to do what is asked for."""
+    def start(self, *, is_cold: bool) -> None:
+        """Begin to do what is asked for.
+
+        Args:
+            is_cold: whether nothing was compiled so far.
+        """
+        if is_cold:
+            self._page.first = self._warm_up
         self._page.start()
         self._rest.start()
 
@@ -399,6 +410,17 @@ class _Chores:
         """Do nothing more; what is being done may end, for a while."""
         self._page.end()
         self._rest.end()
+
+    def _warm_up(self) -> None:
+        """Prepare for the first compile, and before it: at once they may need too much memory."""
+        started = time.monotonic()
+        try:
+            self._shown.workshop.warm_up(self._shown.owner, self._shown.names)
+        except SuiteError as error:
+            if not self._page.is_ended:
+                self._console.warn("\n".join(error.lines()))
+            return
+        self._console.say(f"ready to compile ({time.monotonic() - started:.1f} s)")
 
     def _serve(self, asked: Reaction) -> bool:
         workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)

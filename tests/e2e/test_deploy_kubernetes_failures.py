@@ -424,7 +424,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
     namespace = deploys.cluster.get("Namespace", names.namespace)
     assert namespace
     record = json.loads(namespace["metadata"]["annotations"]["mautic-multidev.io/record"])
-    folder = checkout / "artifacts" / names.slug
+    folder = checkout / names.evidence
     folders = sorted(folder.iterdir()) if folder.is_dir() else []
     evidence = {
         str(path.relative_to(folders[-1])): path.read_text()

@@ -92,6 +92,8 @@ GREETED = (
     .replace("'php one, '", "$this->greeter->greet().', '")
 )
 
+READY = "ready to compile"
+
 
 @dataclass(frozen=True)
 class Editor:
@@ -158,9 +160,15 @@ class Editor:
 
 @contextlib.contextmanager
 def showing(process: Popen[str]) -> Iterator[str]:
-    """Wait until an `inv dev` shows the tree, and yield what it said; Ctrl-C ends it."""
+    """Wait until an `inv dev` shows the tree, of which nothing differs, and is ready to compile.
+
+    It yields what was said; Ctrl-C ends it.
+    """
     try:
-        yield until_says(process, "shows the working tree")
+        said = until_says(process, "shows the working tree")
+        if READY not in said:
+            said += until_says(process, READY)
+        yield said
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=DEADLINE_SECONDS)

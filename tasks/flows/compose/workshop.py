@@ -24,7 +24,16 @@ from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Request, Say
 from tasks.flows.views import absent_error
-from tasks.flows.workshop_words import INSTALL, LIST, REMOVE, RESTART, UNPACK, compiling, listed
+from tasks.flows.workshop_words import (
+    INSTALL,
+    LIST,
+    REMOVE,
+    RESTART,
+    UNPACK,
+    WARM_UP,
+    compiling,
+    listed,
+)
 
 SHOWING = (PHP, *QUIESCED, "web")
 """The services that show a tree. The first one's image fills the volumes."""
@@ -103,6 +112,10 @@ class ComposeWorkshop:
         )
         if status:
             raise SuiteError("the files could not be written", output="\n".join(said))
+
+    def warm_up(self, owner: Owner, names: Names) -> None:
+        """Keep PHP's code compiled in the container that compiles for all."""
+        self._run(owner, names, WARM_UP, "the release's code could not be read beforehand")
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear, which compiles beside and then swaps."""

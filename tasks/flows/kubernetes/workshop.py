@@ -37,6 +37,7 @@ from tasks.flows.workshop_words import (
     REMOVE,
     RESTART_ALL,
     UNPACK,
+    WARM_UP,
     compiling,
     listed,
 )
@@ -127,6 +128,13 @@ class ClusterWorkshop:
             # All of it is written again with the next change.
             self.filled.discard(pod.uid)
             raise SuiteError("the files could not be written", output="\n".join(said))
+
+    def warm_up(self, owner: Owner, names: Names) -> None:
+        """Keep PHP's code compiled in the pods of web."""
+        failed = "the release's code could not be read beforehand"
+        map_parallel(
+            lambda pod: self._ask(names, pod, WARM_UP, failed), self._pods(names, web=True)
+        )
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear in the pods of web, which compiles beside and then swaps."""

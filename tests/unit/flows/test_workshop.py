@@ -35,6 +35,8 @@ class FakeWorkshop(Calls):
         open_already: whether a killed run has left it open.
         slow: whether following takes until something else is to be done, which waits for its end.
         follows: whether it follows just now.
+        cold: raised when it is to warm up, if it is set.
+        warmed: what was done before it had warmed up, each time.
         idle: set once nothing is left to be done.
     """
 
@@ -42,6 +44,8 @@ class FakeWorkshop(Calls):
     open_already: bool = False
     slow: bool = False
     follows: bool = False
+    cold: SuiteError | None = None
+    warmed: list[list[str]] = field(default_factory=list)
     idle: threading.Event = field(default_factory=threading.Event)
 
     def is_open(self, owner: Owner, names: Names) -> bool:
@@ -62,6 +66,11 @@ class FakeWorkshop(Calls):
                 self.files[entry.name] = content.read()
         for place in gone:
             del self.files[place]
+
+    def warm_up(self, owner: Owner, names: Names) -> None:
+        self.warmed.append(list(self.seen))
+        if self.cold:
+            raise self.cold
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         until(lambda: not self.follows)
@@ -204,6 +213,25 @@ def test_a_template_is_shown_and_nothing_compiled(bench: Bench) -> None:
 def test_a_new_class_is_shown_before_it_is_compiled(bench: Bench) -> None:
     seen = bench.run({CLASS: BODY}, Waiting(bench.workshop))
     assert seen[2:-2] == ["write", "compile", "follow", "restart worker"]
+
+
+def test_it_warms_up_before_the_first_compile(bench: Bench) -> None:
+    bench.run({CLASS: BODY}, Waiting(bench.workshop))
+    (before,) = bench.workshop.warmed
+    assert "compile" not in before
+    assert any(line.startswith("ready to compile (") for line in bench.said)
+
+
+def test_what_has_compiled_the_tree_is_warm(bench: Bench) -> None:
+    bench.tree.files = {CLASS: BODY}
+    seen = bench.run(Waiting(bench.workshop))
+    assert ("compile with routes" in seen, bench.workshop.warmed) == (True, [])
+
+
+def test_a_compile_follows_where_it_could_not_warm_up(bench: Bench) -> None:
+    bench.workshop.cold = SuiteError("it is starting")
+    seen = bench.run({CLASS: BODY}, Waiting(bench.workshop))
+    assert ("! it is starting" in bench.said, "compile" in seen) == (True, True)
 
 
 def test_what_cannot_be_compiled_is_tried_again_with_the_next_change(bench: Bench) -> None:

@@ -142,6 +142,13 @@ def test_the_files_of_web_are_listed(bench: Bench) -> None:
     assert bench.workshop.hashes(*PLACE) == {"docroot/themes/a b": "11", "config/c": "22"}
 
 
+def test_the_pods_of_web_are_warmed_up(bench: Bench) -> None:
+    bench.answer("web-1", "")
+    bench.workshop.warm_up(*PLACE)
+    (asked,) = runs(bench)
+    assert "lint:container" in asked
+
+
 def test_what_cannot_be_compiled_is_told(bench: Bench) -> None:
     with pytest.raises(SuiteError, match="the one before is used"):
         bench.workshop.compile(*PLACE, routes=True)
