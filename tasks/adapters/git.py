@@ -370,7 +370,7 @@ class Git:
         common = Path(found)
         clone = common.parent if common.name == ".git" else common
         addresses = dict(_FETCHED.findall(listed))
-        remote = self._chosen(list(addresses))
+        remote = self._chosen([*addresses])
         if remote is None:
             return str(clone)
         address = canonical(addresses[remote], self._ssh_host)
@@ -390,7 +390,8 @@ class Git:
         Raises:
             InputError: there are several, and nothing says which one.
         """
-        return self._chosen(self._git("remote").split())
+        # Not `git remote`, which also names what has settings but no address.
+        return self._chosen([name for name, _ in _FETCHED.findall(self._git("remote", "-v"))])
 
     def _chosen(self, names: Sequence[str]) -> str | None:
         """Return the one of some remotes that this clone belongs to; errors as for ``_remote``."""

@@ -24,8 +24,8 @@ from tasks.flows.target import Inspector
 from tasks.flows.views import now
 
 _NO_REMOTE = (
-    "this clone has no remote: a branch counts as gone only if it was deployed from here, never "
-    "pushed, and is deleted"
+    "this clone has no remote: besides what has expired, only what was deployed from here goes, if "
+    "its branch was never pushed and is deleted here"
 )
 
 

@@ -27,8 +27,8 @@ class PrefixedConsole:
 
     @contextlib.contextmanager
     def work(self, title: str) -> Iterator[Activity]:
-        """Yield an activity whose messages are shown as transient lines."""
-        yield Activity(self.say, self.say)
+        """Yield an activity whose steps are shown as transient lines."""
+        yield Activity(self.warn, self.say, note=self.say)
 
 
 def run_on_each(

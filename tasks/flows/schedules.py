@@ -75,9 +75,9 @@ def troubled(found: Sequence[ServiceStatus]) -> list[ServiceStatus]:
 
 
 def summary(found: Sequence[ServiceStatus]) -> str:
-    """Return in a line how many there are, and how many of them have run well."""
+    """Return in a line how many of how many have run well."""
     well = sum(part.health == "ok" for part in found)
-    return f"scheduled commands: {len(found)}, of which {well} have run well"
+    return f"{well} of {len(found)} scheduled commands have run well"
 
 
 def rows(found: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:

@@ -151,7 +151,7 @@ def make_seed(
     Raises:
         SuiteError: it cannot be made or kept, or is not what its manifest says.
     """
-    id_ = new_id(now, store.parts())
+    store.parts()  # One that cannot be read is told before minutes of masking.
     last: deque[str] = deque(maxlen=1)
 
     def hear(line: str) -> None:
@@ -167,6 +167,7 @@ def make_seed(
             file.write(chunk)
 
         masking(order.line(), take, hear)
+        id_ = new_id(now, store.parts())
         manifest = complete_manifest(last[0] if last else "", id_, order.source, order.key)
         seed = read_manifest(manifest, id_)
         came = file.seek(0, os.SEEK_END)

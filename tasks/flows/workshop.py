@@ -197,7 +197,7 @@ def _without_waiting(console: WorkshopConsole) -> Callable[[str], None]:
         if not waits:
             console.warn(told)
             return
-        hint = "end that run first; inv dev ends by Ctrl-C where it runs"
+        hint = "wait for the end of that; an inv dev ends by Ctrl-C where it runs"
         raise HeldError(reason, hint=hint)
 
     return take
@@ -330,11 +330,14 @@ class _Lane:
         if self._failure:
             raise self._failure
 
-    def end(self) -> None:
-        """Do nothing more; what is being done may end, for a while."""
+    def stop(self) -> None:
+        """Begin nothing more."""
         with self._changed:
             self.is_ended = True
             self._changed.notify()
+
+    def join(self) -> None:
+        """Wait for the end of what is being done, for a while."""
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECONDS)
 
@@ -408,8 +411,10 @@ class _Chores:
 
     def end(self) -> None:
         """Do nothing more; what is being done may end, for a while."""
-        self._page.end()
-        self._rest.end()
+        for lane in (self._page, self._rest):
+            lane.stop()
+        for lane in (self._page, self._rest):
+            lane.join()
 
     def _warm_up(self) -> None:
         """Prepare for the first compile, and before it: at once they may need too much memory."""
@@ -441,6 +446,8 @@ class _Chores:
             return not (page.is_busy or page.is_ended)
 
         if asked.compile and not workshop.follow(*place, go_on):
+            return False
+        if page.is_ended:
             return False
         if asked.restart:
             workshop.restart(*place, sorted(asked.restart))

@@ -138,7 +138,7 @@ def test_a_lease_in_a_namespace_that_goes_is_not_taken(deploys: Deploys) -> None
         runs.append((process, Lines(process.stderr)))
     (back, told), (deploy, said) = runs
     for words in (told, said):
-        until(lambda words=words: words.says("waiting for ada@elsewhere"))
+        until(lambda words=words: words.says("is held by ada@elsewhere"))
     deploys.cluster.delete("Namespace", where)
     free: Object = {"spec": {"holderIdentity": ""}}
     deploys.cluster.patch("Lease", "mautic-multidev", where, free)

@@ -7,6 +7,7 @@ than the engine to answer; elsewhere (by TCP, with TLS) by the library's own con
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from tasks.adapters.docker.connection import (
 from tasks.adapters.registry.docker_login import read_config
 from tasks.core.errors import EngineError
 
+_FIRST = re.compile(r"HTTP/1\.[01] ([0-9]{3})(?: .*)?")
 _IS_JSON = {"Content-Type": "application/json"}
-_REFUSALS = 400
-"""The lowest status of an answer that is a refusal or a failure."""
+_DONE = range(200, 300)
+"""The statuses of answers that are no refusal, no failure and no redirection."""
 _CHUNK_BYTES = 1 << 16
 _MISSING = (404,)
 
@@ -94,23 +96,18 @@ class EngineApi:
         content = b"" if body is None else json.dumps(body).encode()
         headers = self._headers | _IS_JSON if content else self._headers
         answer = self._send(what, method, whole, headers, content)
-        if answer.status < _REFUSALS or answer.status in accept:
+        if answer.status in _DONE or answer.status in accept:
             return answer
         raise refused(what, answer.reason)
 
     def read(self, what: str, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """Return what the engine says of something, or None if it is gone; errors as for ``ask``.
+        """Return what the engine says; arguments and errors as for ``ask``."""
+        return _content(what, self.ask(what, path, query))
 
-        Args:
-            what: as for ``ask``, like the others.
-        """
-        answer = self.ask(what, path, query, accept=_MISSING)
-        if answer.status in _MISSING:
-            return None
-        try:
-            return json.loads(answer.content)
-        except ValueError as error:
-            raise EngineError(f"{what} failed: {error}") from error
+    def find(self, what: str, path: str) -> Any:
+        """Return what the engine says of something, or None if it is gone; as for ``ask``."""
+        answer = self.ask(what, path, accept=_MISSING)
+        return None if answer.status in _MISSING else _content(what, answer)
 
     def remove(self, what: str, path: str) -> None:
         """Remove something; do nothing if it is gone. Arguments and errors as for ``ask``."""
@@ -124,7 +121,10 @@ class EngineApi:
     @cached_property
     def _base(self) -> str:
         """What paths begin with: the newest version of the API that the engine has."""
-        found = self._send("asking for its version", "GET", "/_ping", self._headers, b"")
+        what = "asking for its version"
+        found = self._send(what, "GET", "/_ping", self._headers, b"")
+        if found.status not in _DONE:
+            raise refused(what, found.reason)
         version = found.headers.get("api-version", "")
         return f"/v{version}" if version else ""
 
@@ -140,8 +140,8 @@ def _by_socket(place: str, timeout_seconds: int) -> _Send:
     """Return what sends requests to a socket of this machine.
 
     By HTTP/1.0, where the answer is in one piece and ends with the connection: ``http.client``
-    brings parsers of e-mail and TLS along, and takes longer to import than the engine to answer. An
-    answer that is cut off is no JSON; what would not show it goes by the library.
+    brings parsers of e-mail and TLS along, and takes longer to import than the engine to answer. Of
+    what has no length, only JSON shows that it was cut off: all else goes by the library.
     """
 
     def send(
@@ -155,16 +155,33 @@ def _by_socket(place: str, timeout_seconds: int) -> _Send:
                 connection.connect(place)
                 connection.sendall("\r\n".join(lines).encode() + body)
                 told = b"".join(iter(lambda: connection.recv(_CHUNK_BYTES), b""))
-            head, _, content = told.partition(b"\r\n\r\n")
-            first, *fields = head.decode("latin-1").split("\r\n")
-            named = (field.partition(": ")[::2] for field in fields)
-            return _answer(int(first.split()[1]), named, content)
+            return _parsed(told)
         except TimeoutError as error:
             raise late(what) from error
-        except (OSError, ValueError, IndexError) as error:  # no connection, or no HTTP
+        except OSError as error:
             raise unreachable(error) from error
 
     return send
+
+
+def _parsed(told: bytes) -> EngineAnswer:
+    """Return the answer that a server has sent whole; ConnectionError if that is none."""
+    if not told:
+        raise ConnectionError("it closed the connection without an answer")
+    head, _, content = told.partition(b"\r\n\r\n")
+    first, *fields = head.decode("latin-1").split("\r\n")
+    found = _FIRST.fullmatch(first)
+    if not found:
+        raise ConnectionError("it does not speak HTTP")
+    answer = _answer(int(found[1]), map(_field, fields), content)
+    if answer.headers.get("content-length", str(len(content))) != str(len(content)):
+        raise ConnectionError("its answer was cut off")
+    return answer
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name, value.strip()
 
 
 def _by_library(timeout_seconds: int) -> _Send:
@@ -181,6 +198,17 @@ def _by_library(timeout_seconds: int) -> _Send:
         return _answer(found.status_code, found.headers.items(), found.content)
 
     return send
+
+
+def _content(what: str, answer: EngineAnswer) -> Any:
+    """Return what an answer holds; EngineError if that cannot be read."""
+    try:
+        found = json.loads(answer.content)
+    except ValueError as error:
+        raise EngineError(f"{what} failed: {error}") from error
+    if found is None:
+        raise EngineError(f"{what} failed: the Docker Engine said nothing")
+    return found
 
 
 def _answer(status: int, headers: Iterable[tuple[str, str]], content: bytes) -> EngineAnswer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -199,7 +198,7 @@ class Engine:
     def inspect(self, container: str) -> dict[str, Any] | None:
         """Return what the engine knows about a container, or None when it is gone."""
         path = f"/containers/{_quoted(container)}/json"
-        found: dict[str, Any] | None = self._api.read(f"inspecting container {container}", path)
+        found: dict[str, Any] | None = self._api.find(f"inspecting container {container}", path)
         return found
 
     def logs(self, container: str, tail: int | None = None) -> str:
@@ -329,7 +328,7 @@ class Engine:
             EngineError: there is no such image, or the engine cannot be reached, or failed.
         """
         what, path = f"reading the history of image {reference}", f"{_image(reference)}/history"
-        return str(json.loads(self._api.ask(what, path).content)[0]["CreatedBy"])
+        return str(self._api.read(what, path)[0]["CreatedBy"])
 
     def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Pull an image.
@@ -402,7 +401,7 @@ class Engine:
 
     def _inspect_image(self, reference: str) -> dict[str, Any] | None:
         what, path = f"inspecting image {reference}", f"{_image(reference)}/json"
-        found: dict[str, Any] | None = self._api.read(what, path)
+        found: dict[str, Any] | None = self._api.find(what, path)
         return found
 
     @cached_property

@@ -218,12 +218,14 @@ class Console:
     @contextlib.contextmanager
     def _piped(self, title: str) -> Iterator[Activity]:
         piped = PipedWork(title, self._message)
+
+        def keep(text: str) -> None:
+            # Masked here, since a sign of life may cut a secret in two.
+            piped.keep(self.redactor(plain(text)))
+
         with piped.running():
             yield Activity(
-                lambda text: piped.say(plain(text)),
-                lambda text: piped.keep(plain(text)),
-                detail=lambda _: None,
-                note=lambda text: piped.keep(plain(text)),
+                lambda text: piped.say(plain(text)), keep, detail=lambda _: None, note=keep
             )
 
     @contextlib.contextmanager

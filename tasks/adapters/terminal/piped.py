@@ -1,4 +1,4 @@
-"""What a pipe gets of a piece of work: its end; all of it if it fails; a sign of life if it lasts.
+"""What a pipe gets of a piece of work: its end; its lines if it fails; a sign of life if it lasts.
 
 A terminal shows the beginning of work, and most lines of its programs, only while it lasts. Nobody
 watches a pipe, so there these lines would stay, and bury the few that count.
@@ -67,9 +67,9 @@ class PipedWork:
             yield
         except BaseException:
             self._end(beat)
-            self._begin()
-            for text in self._kept:
-                self._below(text)
+            # Why the work has failed is more than that nobody reads any more.
+            with contextlib.suppress(OSError):
+                self._tell_kept()
             raise
         self._end(beat)
 
@@ -88,6 +88,13 @@ class PipedWork:
     def _end(self, beat: threading.Thread) -> None:
         self._ended.set()
         beat.join()
+
+    def _tell_kept(self) -> None:
+        # What still reads a program's last lines may go on to keep some.
+        with self._lock:
+            self._begin()
+            for text in self._kept:
+                self._below(text)
 
     def _below(self, text: str) -> None:
         self._begin()

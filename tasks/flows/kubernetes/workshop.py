@@ -100,7 +100,7 @@ class ClusterWorkshop:
 
     def hashes(self, owner: Owner, names: Names) -> Mapping[str, str]:
         """Return what lies in the volumes of one pod of web."""
-        said = self._ask(names, self._web(names), LIST, "the files could not be listed")
+        said = self._ask(names, self._webs(names)[0], LIST, "the files could not be listed")
         return listed(said)
 
     def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
@@ -132,14 +132,12 @@ class ClusterWorkshop:
     def warm_up(self, owner: Owner, names: Names) -> None:
         """Keep PHP's code compiled in the pods of web."""
         failed = "the release's code could not be read beforehand"
-        map_parallel(
-            lambda pod: self._ask(names, pod, WARM_UP, failed), self._pods(names, web=True)
-        )
+        map_parallel(lambda pod: self._ask(names, pod, WARM_UP, failed), self._webs(names))
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear in the pods of web, which compiles beside and then swaps."""
         self.routings += routes
-        map_parallel(partial(self._compile, names), self._pods(names, web=True))
+        map_parallel(partial(self._compile, names), self._webs(names))
 
     def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
         """Run cache:clear in all other pods, one after the other.
@@ -156,11 +154,13 @@ class ClusterWorkshop:
         routings = self.routings
         words = compiling(routes=self.routed.get(pod.uid, 0) < routings)
         self._ask(names, pod, words, "the cache cannot be compiled; the one before is used")
-        self.routed[pod.uid] = routings
+        if pod.uid in self.filled:
+            # Another one has compiled its image's files, and gets the tree's with the next change.
+            self.routed[pod.uid] = routings
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload in a pod of web."""
-        self._ask(names, self._web(names), INSTALL, "the plugins could not be installed")
+        self._ask(names, self._webs(names)[0], INSTALL, "the plugins could not be installed")
 
     def restart(self, owner: Owner, names: Names, services: Sequence[str]) -> None:
         """Ask what runs in the pods to end; they start it again."""
@@ -200,9 +200,9 @@ class ClusterWorkshop:
         pods = [pod for item in found if (pod := _showing(item))]
         return [pod for pod in pods if web in {None, pod.service == WEB}]
 
-    def _web(self, names: Names) -> ShowingPod:
-        for pod in self._pods(names, web=True):
-            return pod
+    def _webs(self, names: Names) -> list[ShowingPod]:
+        if pods := self._pods(names, web=True):
+            return pods
         raise SuiteError(
             f"no container {PHP} of {names.branch} is running",
             hint=f"look at it: inv status {names.options}",

@@ -304,6 +304,14 @@ def test_the_repository_is_the_same_by_every_protocol_and_without_credentials(
     assert at(repository).repository() == shown
 
 
+def test_a_remote_is_what_has_an_address(repository: Path) -> None:
+    git(repository, "config", "remote.origin.prune", "true")
+    assert not at(repository).has_remote()
+    git(repository, "remote", "add", "upstream", "https://git.example.org/acme/mautic.git")
+    assert at(repository).has_remote()
+    assert at(repository).repository() == "https://git.example.org/acme/mautic"
+
+
 def test_a_job_without_a_checkout_has_gitlabs_word_for_the_repository(tmp_path: Path) -> None:
     job = {"CI_JOB_ID": "7", "CI_PROJECT_URL": "https://gitlab.example.org/g/p"}
     assert at(tmp_path, **job).repository() == SHARED

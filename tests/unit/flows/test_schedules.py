@@ -81,6 +81,6 @@ def test_only_what_has_trouble_needs_a_row() -> None:
     found = parts(json.dumps([{**JOB, "next": None, **job} for job in jobs]), NOW)
     names = [part.service for part in schedules.troubled(found)]
     assert names == ["cron-failed", "cron-late"]
-    assert schedules.summary(found) == "scheduled commands: 5, of which 2 have run well"
+    assert schedules.summary(found) == "2 of 5 scheduled commands have run well"
     nothing = parts("cron takes no arguments", NOW)
     assert schedules.troubled(nothing) == nothing

@@ -151,6 +151,46 @@ def test_an_answer_that_is_no_json_is_told(played: Requests) -> None:
         Engine().networks()
 
 
+def test_what_is_no_engine_is_told(played: Requests) -> None:
+    played.answers |= {"GET /networks": (404, "page not found"), "GET /volumes": (200, None)}
+    with pytest.raises(EngineError, match="refused listing networks: page not found"):
+        Engine().networks()
+    with pytest.raises(EngineError, match="listing volumes failed: the Docker Engine said nothing"):
+        Engine().volumes()
+
+
+def test_a_name_that_leads_elsewhere_is_not_taken_for_removed() -> None:
+    with pytest.raises(EngineError, match="refused removing volume"):
+        Engine().remove_volume("..")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "it closed the connection without an answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "it does not speak HTTP"),
+        (b"HTTP/1.0 2", "it does not speak HTTP"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length:3\r\n\r\n{}", "its answer was cut off"),
+    ],
+)
+def test_an_answer_that_is_none_is_told(
+    answer: bytes, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    place = tmp_path / "engine.sock"
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{place}")
+    with socketserver.UnixStreamServer(str(place), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(EngineError) as caught:
+            Engine().networks()
+    assert why in "\n".join(caught.value.lines())
+
+
 def test_an_engine_that_says_nothing_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from tasks.adapters.terminal.console import VERBOSE, Console
+from tasks.adapters.terminal.piped import BEAT_LENGTH, PipedWork
 from tasks.core.display import is_active, plain
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Step
 from tasks.core.redact import MASK, Redactor
+from tests.support.deploys import until
 
 SECRET = "hunter2-and-more"
 
@@ -359,3 +362,13 @@ def test_a_job_and_who_asks_for_it_have_every_detail(environ: dict[str, str]) ->
         activity.line("mautic 9/10")
     assert "mautic 9/10" in screen.err
     assert "warming up" in screen.err
+
+
+def test_a_sign_of_life_hides_a_secret_that_it_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = functools.partial(PipedWork, beat_seconds=0.01)
+    monkeypatch.setattr("tasks.adapters.terminal.console.PipedWork", quick)
+    screen = Screen()
+    with screen.console.work("wait") as activity:
+        activity.note(f"{'x' * (BEAT_LENGTH - 5)}{SECRET}")
+        until(lambda: "s: x" in screen.err)
+    assert SECRET[:5] not in screen.err

@@ -56,6 +56,33 @@ def test_what_was_withheld_comes_when_the_work_fails(end: BaseException) -> None
     assert beats() == []
 
 
+def test_who_still_reads_lines_does_not_hide_why_the_work_has_failed() -> None:
+    late: list[str] = []
+    work: PipedWork
+
+    def tell(text: str) -> None:
+        late.append(text)
+        # As another thread does, which may not wait for this one's end.
+        reader = threading.Thread(target=work.keep, args=["later"])
+        reader.start()
+        reader.join(0.01)
+
+    work = PipedWork("migrate x", tell)
+    with pytest.raises(ValueError, match="broken"), work.running():
+        for line in ("one", "two", "three"):
+            work.keep(line)
+        raise ValueError("broken")
+    assert late == ["migrate x …", "  one", "  two", "  three"]
+
+
+def test_a_reader_that_has_gone_does_not_hide_it_either() -> None:
+    def tell(_: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(KeyboardInterrupt), PipedWork("build", tell).running():
+        raise KeyboardInterrupt
+
+
 def test_the_last_lines_are_kept_when_there_are_many() -> None:
     pipe = Pipe()
     work = PipedWork("build", pipe.tell)

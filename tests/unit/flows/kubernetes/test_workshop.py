@@ -180,7 +180,8 @@ def runs(bench: Bench) -> list[str]:
 
 
 def compiled(bench: Bench, *, routes: bool) -> list[bool]:
-    """Compile everywhere; return for each pod whether it kept its routes."""
+    """Write and compile everywhere; return for each pod whether it kept its routes."""
+    bench.workshop.write(*PLACE, b"a file", [])
     bench.cluster.asked.clear()
     bench.workshop.compile(*PLACE, routes=routes)
     bench.workshop.follow(*PLACE, lambda: True)
@@ -198,6 +199,18 @@ def test_routes_are_compiled_once_in_each_pod_after_they_may_have_changed(bench:
     bench.answer("cron-1", "")
     assert compiled(bench, routes=False) == [True, True, False]
     assert compiled(bench, routes=False) == [True, True, True]
+
+
+def test_a_pod_that_compiles_before_it_has_the_files_does_it_again_with_them(bench: Bench) -> None:
+    bench.answer("web-1", "")
+    bench.workshop.write(*PLACE, b"a route", [])
+    bench.add("Pod", "web-2", "web")
+    bench.answer("web-2", "")
+    bench.workshop.compile(*PLACE, routes=True)
+    bench.workshop.write(*PLACE, b"a file", [])
+    bench.cluster.asked.clear()
+    bench.workshop.compile(*PLACE, routes=False)
+    assert ["DEV_KEEP_ROUTES=1" in asked for asked in runs(bench)] == [True, False]
 
 
 def test_only_the_services_that_are_named_start_anew(bench: Bench) -> None:
