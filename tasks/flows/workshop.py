@@ -341,6 +341,11 @@ class _Lane:
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECONDS)
 
+    def warn(self, error: SuiteError) -> None:
+        """Tell what has failed, unless its end was asked for."""
+        if not self.is_ended:
+            self.console.warn("\n".join(error.lines()))
+
     def do(self, asked: Reaction) -> None:
         """Do what is asked for; what fails is told, and tried again with the next change."""
         asked, self._left = together([self._left, asked]), Reaction()
@@ -348,8 +353,7 @@ class _Lane:
             is_done = self.work(asked)
         except SuiteError as error:
             is_done = False
-            if not self.is_ended:
-                self.console.warn("\n".join(error.lines()))
+            self.warn(error)
         with self._changed:
             self.is_busy = bool(self._asked)
         if is_done:
@@ -422,8 +426,7 @@ class _Chores:
         try:
             self._shown.workshop.warm_up(self._shown.owner, self._shown.names)
         except SuiteError as error:
-            if not self._page.is_ended:
-                self._console.warn("\n".join(error.lines()))
+            self._page.warn(error)
             return
         self._console.say(f"ready to compile ({time.monotonic() - started:.1f} s)")
 

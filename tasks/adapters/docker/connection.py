@@ -51,8 +51,8 @@ def engine_socket() -> str:
     Raises:
         EngineError: the engine is reached by a network.
     """
-    host = os.environ.get("DOCKER_HOST") or str(_context().get("base_url", ""))
-    scheme, _, path = (host or SOCKET).partition("://")
+    host = str(_chosen()["base_url"]) or SOCKET
+    scheme, _, path = host.partition("://")
     if scheme != "unix":
         raise EngineError(
             f"the Docker Engine at {host} has no socket on this machine",
@@ -70,10 +70,7 @@ def plain_socket() -> str | None:
     """
     if os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH"):
         return None
-    if host := os.environ.get("DOCKER_HOST"):
-        where: dict[str, Any] = {"base_url": host}
-    else:
-        where = _context() or {"base_url": SOCKET}
+    where = _chosen()
     scheme, _, path = str(where["base_url"]).partition("://")
     return path if scheme == "unix" and path.startswith("/") and not where.get("tls") else None
 
@@ -136,6 +133,13 @@ def unreachable(error: Exception) -> EngineError:
         output=str(error),
         hint=remedy(str(error), host=host, context=context),
     )
+
+
+def _chosen() -> dict[str, Any]:
+    """Return the address of the engine; errors as for ``_context``."""
+    if host := os.environ.get("DOCKER_HOST"):
+        return {"base_url": host}
+    return _context() or {"base_url": SOCKET}
 
 
 def _context() -> dict[str, Any]:
