@@ -239,7 +239,7 @@ def _remove_orphans(engine: docker.DockerClient) -> None:
                 container.remove(force=True, v=True)
 
 
-def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 30) -> None:
+def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 90) -> None:
     started = time.monotonic()
     while True:
         try:

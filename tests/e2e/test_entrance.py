@@ -107,7 +107,7 @@ def test_a_hundred_visitors_wake_it_once(
         replies = list(pool.map(lambda n: wakers[n % 2].get(sleeper.host), range(100)))
     assert {reply.status for reply in replies} == {503}
     assert all('http-equiv="refresh"' in reply.text for reply in replies)
-    until(lambda: awake(sleeper), 30)
+    until(lambda: awake(sleeper), 90)
     assert sleeper.state() == AWAKE_ALL
     # Crons and workers after web.
     assert scales(plane, sleeper) == Counter({"mysql": 1, "web": 1, "worker": 1, "segments": 1})
@@ -131,7 +131,7 @@ def test_who_waits_too_long_is_told_to_come_again(wakers: list[Waker], sleeper: 
     # What waits for web stays as it was.
     assert sleeper.state() == {**ASLEEP_ALL, "mysql": 1, "web": 2}
     sleeper.listening = True
-    until(lambda: awake(sleeper), 30)
+    until(lambda: awake(sleeper), 90)
     assert sleeper.state() == AWAKE_ALL
 
 
@@ -182,7 +182,7 @@ def test_a_waker_that_is_killed_loses_nothing(
             waker.kill()
             began = time.monotonic()
             waker.start()
-            until(lambda: awake(sleeper), 30)
+            until(lambda: awake(sleeper), 90)
             seconds.append(time.monotonic() - began)
             assert sleeper.state() == AWAKE_ALL
             # What the API server was doing for it at that moment was done, and answered to nobody.
@@ -200,13 +200,13 @@ def test_while_a_deploy_holds_it_nothing_is_changed_and_the_page_says_so(
 ) -> None:
     me = Holder("ada@host", 1, "", "deploy", job="https://ci.example.com/1")
     with LeaseLock(admin, sleeper.namespace, me, wait_seconds=5, say=lambda _: None):
-        until(lambda: "Somebody is changing" in wakers[0].get(sleeper.host).text, 10)
+        until(lambda: "Somebody is changing" in wakers[0].get(sleeper.host).text, 90)
         time.sleep(1)
         page = wakers[0].get(sleeper.host).text
         assert "deploy" in page
         assert "ci.example.com" not in page
         assert sleeper.state() == ASLEEP_ALL
-    until(lambda: awake(sleeper), 30)
+    until(lambda: awake(sleeper), 90)
     assert sleeper.state() == AWAKE_ALL
     assert sum(scales(plane, sleeper).values()) == 4
 
@@ -223,7 +223,7 @@ def test_a_full_quota_is_named_and_what_was_begun_goes_on_when_there_is_room(
     }
     admin.create(quota)
     until(lambda: "hard" in (admin.get("ResourceQuota", "full", sleeper.namespace) or {})["status"])
-    until(lambda: "refused by a quota" in wakers[0].get(sleeper.host).text, 30)
+    until(lambda: "refused by a quota" in wakers[0].get(sleeper.host).text, 90)
     admin.delete("ResourceQuota", "full", sleeper.namespace)
     sleeper.listening = True
     until(lambda: awake(sleeper), 60)
@@ -235,7 +235,7 @@ def test_who_is_put_to_sleep_again_meanwhile_sleeps_until_somebody_asks(
 ) -> None:
     sleeper.listening = False
     wakers[0].get(sleeper.host)
-    until(lambda: sleeper.state()["web"] == 2, 10)
+    until(lambda: sleeper.state()["web"] == 2, 90)
     patch = {"metadata": {"annotations": {WAKING: None}}}
     sleeper.admin.patch("Namespace", sleeper.namespace, None, patch)
     sleeper.sleep()
@@ -243,7 +243,7 @@ def test_who_is_put_to_sleep_again_meanwhile_sleeps_until_somebody_asks(
     time.sleep(8)
     assert sleeper.state() == ASLEEP_ALL
     wakers[0].get(sleeper.host)
-    until(lambda: awake(sleeper), 30)
+    until(lambda: awake(sleeper), 90)
 
 
 def test_a_visit_is_noted_at_most_every_five_minutes(
@@ -262,7 +262,7 @@ def test_a_visit_is_noted_at_most_every_five_minutes(
                 sender.sendto(line(host=sleeper.host), ("127.0.0.1", waker.port + 1))
 
         visit()
-        until(lambda: sleeper.said()[USED_AT] > old, 30)
+        until(lambda: sleeper.said()[USED_AT] > old, 90)
         noted = sleeper.said()[USED_AT]
         visit()
         time.sleep(17)
@@ -337,7 +337,7 @@ def test_it_answers_for_five_hundred_environments(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(plant, slugs))
-        until(lambda: "sleeps" in ask(slugs[-1]), 30)
+        until(lambda: "sleeps" in ask(slugs[-1]), 90)
         asked = len(list(plane.asked(USER)))
         began = time.monotonic()
         answers = list(pool.map(ask, slugs))
@@ -361,7 +361,7 @@ def test_the_page_of_all_environments_is_for_who_has_its_password(
             reply = wakers[0].get(PAGE, "/", method=method, login=login)
             assert reply.status == 401
             assert sleeper.slug not in reply.text
-    until(lambda: sleeper.slug in wakers[0].get(PAGE, "/", login=LOGIN).text, 20)
+    until(lambda: sleeper.slug in wakers[0].get(PAGE, "/", login=LOGIN).text, 90)
     time.sleep(FRESH_SECONDS)
     before = len(list(plane.asked(USER)))
     reply = wakers[0].get(PAGE, "/", login=LOGIN)
@@ -373,7 +373,7 @@ def test_the_page_of_all_environments_is_for_who_has_its_password(
     # Who holds an environment is known by its Lease, of which it may list the one of that name.
     me = Holder("ada@host", 1, "", "deploy")
     with LeaseLock(admin, sleeper.namespace, me, wait_seconds=5, say=lambda _: None):
-        until(lambda: "deploying" in wakers[0].get(PAGE, "/", login=LOGIN).text, 20)
+        until(lambda: "deploying" in wakers[0].get(PAGE, "/", login=LOGIN).text, 90)
     assert wakers[0].get(sleeper.host, "/", login=LOGIN).status == 503
 
 

@@ -292,7 +292,7 @@ class Site:
         host: str = "127.0.0.1",
     ) -> Answer:
         """Send a request whose target goes over the wire byte by byte as it is given."""
-        connection = http.client.HTTPConnection(host, port or self.port, timeout=30)
+        connection = http.client.HTTPConnection(host, port or self.port, timeout=60)
         try:
             own_host = "Host" in (headers or {})
             connection.putrequest(method, target, skip_host=own_host, skip_accept_encoding=True)

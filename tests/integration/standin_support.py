@@ -201,11 +201,11 @@ class Visitor:
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """Fetch an address of the site."""
-        return self._session.get(f"{self._base}{path}", timeout=30, **options)
+        return self._session.get(f"{self._base}{path}", timeout=60, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
         """Send a form to an address of the site."""
-        return self._session.post(f"{self._base}{path}", timeout=30, **options)
+        return self._session.post(f"{self._base}{path}", timeout=60, **options)
 
     def token(self, path: str) -> str:
         """Return the CSRF token of the form at an address."""

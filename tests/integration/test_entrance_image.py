@@ -130,7 +130,7 @@ def led(
             nginx.reload()
             ip = nginx.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"]
             made = Led(engine, image, network, f"http://{ip}:8080", waker)
-            until(lambda: _answers(ip, nginx), 30)
+            until(lambda: _answers(ip, nginx), 90)
             yield made
     finally:
         network.remove()
@@ -156,7 +156,7 @@ def test_it_holds_no_more_than_it_needs(engine: docker.DockerClient, image: str)
 
 def test_what_answers_is_led_to_with_who_asks(led: Led) -> None:
     with led.site("up"):
-        until(lambda: led.ask("up").json()["kind"] == "site", 30)
+        until(lambda: led.ask("up").json()["kind"] == "site", 90)
         found = led.ask(
             "up",
             "/a%2Fb?c=d",
@@ -177,7 +177,7 @@ def test_what_answers_is_led_to_with_who_asks(led: Led) -> None:
 
 def test_a_site_does_not_say_where_a_request_goes_on(led: Led) -> None:
     with led.site("sly"):
-        until(lambda: led.ask("sly").json()["kind"] == "site", 30)
+        until(lambda: led.ask("sly").json()["kind"] == "site", 90)
         found = led.ask("sly", "/held")
     assert (found.status_code, found.json()["path"]) == (200, "/held")
     assert "X-Accel-Redirect" not in found.headers
@@ -211,21 +211,21 @@ def test_what_was_held_is_led_to_the_site_or_told_to_come_again(led: Led) -> Non
     assert (found.status_code, found.headers["Retry-After"]) == (503, "5")
     assert "does not answer yet" in found.text
     with led.site("held"):
-        until(lambda: led.ask("held").json()["kind"] == "site", 30)
+        until(lambda: led.ask("held").json()["kind"] == "site", 90)
         # Its container is there, and nothing listens yet for the first attempt.
         assert led.ask("held", "/held").json()["kind"] == "site"
 
 
 def test_no_other_name_leads_anywhere(led: Led) -> None:
     for host in ("dev.example.com", "a.b.dev.example.com", "a.example.com", "localhost"):
-        found = requests.get(f"{led.address}/", headers={**BROWSER, "Host": host}, timeout=10)
+        found = requests.get(f"{led.address}/", headers={**BROWSER, "Host": host}, timeout=60)
         assert found.status_code == 404, host
         assert "No environment" in found.text
 
 
 def test_the_waker_is_told_of_visits_to_sites_alone(led: Led) -> None:
     with led.site("used"):
-        until(lambda: led.ask("used").json()["kind"] == "site", 30)
+        until(lambda: led.ask("used").json()["kind"] == "site", 90)
         led.ask("used", "/mtracking.gif")
         led.ask("used", '/quoted"?x=\\')
 
@@ -233,7 +233,7 @@ def test_the_waker_is_told_of_visits_to_sites_alone(led: Led) -> None:
         lines: list[bytes] = led.waker.logs().splitlines()
         return [line for line in lines if b"used.dev" in line]
 
-    until(lambda: len(told()) >= 3, 20)
+    until(lambda: len(told()) >= 3, 90)
     assert {visited_host(line) for line in told()} == {"used.dev.example.com", ""}
     assert b"gone.dev" not in led.waker.logs()
 

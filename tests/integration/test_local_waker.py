@@ -176,7 +176,7 @@ def asleep(machine: Machine) -> Machine:
 def told(machine: Machine, words: str) -> str:
     """Return the page once it has these words."""
     look: Callable[[], str] = lambda: page if words in (page := machine.get().text) else ""  # noqa: E731
-    return str(until(words, look, 30))
+    return str(until(words, look, 90))
 
 
 def test_bots_posts_and_what_pages_load_wake_nothing(asleep: Machine) -> None:
@@ -299,7 +299,7 @@ def test_without_a_waker_the_proxy_s_own_pages_are_shown(machine: Machine) -> No
     machine.platform.compose("--profile=wake", "stop", "--timeout=1", "waker")
     for slug in ("nobody", machine.slug):
         # For a second the proxy knows where the waker was, and says that something starts.
-        until("page for a name that is not known", partial(_is_unknown, machine, slug), 20)
+        until("page for a name that is not known", partial(_is_unknown, machine, slug), 90)
 
 
 def _is_unknown(machine: Machine, slug: str) -> bool:

@@ -382,7 +382,7 @@ def send_mail(sites: Sites, subject: str, html: str = "<p>Hello</p>") -> None:
     mail.set_content("Hello")
     mail.add_alternative(html, subtype="html")
     port = int(sites.catcher.ports["1025/tcp"][0]["HostPort"])
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as smtp:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as smtp:
         smtp.send_message(mail)
 
 
@@ -480,7 +480,7 @@ def test_a_page_of_another_site_makes_the_catcher_do_nothing(sites: Sites) -> No
 def test_new_mails_show_by_themselves(sites: Sites) -> None:
     headers = {"Host": "x.example.com", "Origin": "http://x.example.com", **UPGRADE}
     lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **COOKIE}.items())
-    with socket.create_connection(("127.0.0.1", sites.preview.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", sites.preview.port), timeout=60) as connection:
         connection.sendall(f"GET {EVENTS} HTTP/1.1\r\n{lines}\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
         for number in range(2):
@@ -550,7 +550,7 @@ def test_a_client_is_whoever_a_trusted_peer_says_and_nobody_else_s_word_counts(
 
 def half_sent(site: Site, target: str, size: int, sent: int) -> socket.socket:
     """Send a request's header and a part of its body; return the open connection."""
-    connection = socket.create_connection(("127.0.0.1", site.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", site.port), timeout=60)
     head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
     try:
         connection.sendall(head.encode())
@@ -587,7 +587,7 @@ def test_six_half_sent_requests_hold_a_small_part_of_the_disk(sites: Sites, targ
 
 def test_bodies_of_unknown_length_end_at_the_same_limit(sites: Sites) -> None:
     before = disk_bytes(sites.production)
-    with socket.create_connection(("127.0.0.1", sites.production.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", sites.production.port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(10):
             connection.sendall(b"100000\r\n" + b"x" * MEBIBYTE + b"\r\n")

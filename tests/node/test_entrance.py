@@ -152,14 +152,14 @@ def test_visitors_come_by_the_entrance(entrance: Entrance) -> None:
     unknown = requests.get(
         f"http://{entrance.address()}/",
         headers={**BROWSER, "Host": "nobody.dev.example.com"},
-        timeout=10,
+        timeout=60,
     )
     assert unknown.status_code == 404
     # Nobody but the door is in the way: without its password there is no page.
     bare = requests.get(
         f"http://{entrance.address()}/s/login",
         headers={**BROWSER, "Host": entrance.names.host},
-        timeout=10,
+        timeout=60,
         allow_redirects=False,
     )
     assert 'name="login[password]"' not in bare.text
@@ -174,7 +174,7 @@ def test_the_first_page_of_a_sleeper_comes_by_itself(entrance: Entrance) -> None
         seconds.append(took)
         # The latter between the end of waking and the proxy's notice of it.
         assert set(titles) <= {"This environment is waking up", "This environment is starting"}
-        until(entrance.is_awake, 30)
+        until(entrance.is_awake, 90)
         assert {
             pod["metadata"]["labels"]["app.kubernetes.io/component"]
             for pod in entrance.bed.pods(BRANCH)
@@ -221,7 +221,7 @@ def test_what_is_visited_is_used(entrance: Entrance) -> None:
     time.sleep(20)
     assert entrance.said()[USED_AT] == old
     entrance.visit()
-    until(lambda: entrance.said()[USED_AT] != old, 40)
+    until(lambda: entrance.said()[USED_AT] != old, 90)
 
 
 def test_the_page_of_all_environments_shows_them_to_who_has_its_password(
@@ -249,7 +249,7 @@ def test_the_page_of_all_environments_shows_them_to_who_has_its_password(
     assert password not in shown.text
     entrance.sleep()
     time.sleep(3)  # a page serves all who ask for so long
-    until(lambda: 'data-state="asleep"' in page((user, password)).text, 20)
+    until(lambda: 'data-state="asleep"' in page((user, password)).text, 90)
     entrance.wait_for_page()
 
 
@@ -287,7 +287,7 @@ def test_a_full_quota_is_named(entrance: Entrance) -> None:
     entrance.told("refused by a quota")
     entrance.bed.cluster.delete("ResourceQuota", "full", where)
     entrance.wait_for_page()
-    until(entrance.is_awake, 30)
+    until(entrance.is_awake, 90)
 
 
 def test_an_image_that_is_gone_is_named(entrance: Entrance) -> None:
@@ -296,7 +296,7 @@ def test_an_image_that_is_gone_is_named(entrance: Entrance) -> None:
         entrance.told("the image cannot be pulled")
         assert not entrance.is_awake()
     entrance.wait_for_page()
-    until(entrance.is_awake, 30)
+    until(entrance.is_awake, 90)
 
 
 @contextlib.contextmanager

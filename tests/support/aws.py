@@ -58,7 +58,7 @@ class Moto:
         trace: TracebackType | None,
     ) -> None:
         self._server.terminate()
-        self._server.wait(timeout=30)
+        self._server.wait(timeout=60)
 
     @property
     def host(self) -> str:

@@ -48,7 +48,7 @@ def asked_of_sts(url: str, cluster: str) -> str:
         f"{name}={query[f'X-Amz-{name}']}" for name in ("Credential", "SignedHeaders", "Signature")
     )
     headers = {"x-k8s-aws-id": cluster, "Authorization": f"AWS4-HMAC-SHA256 {signed}"}
-    return requests.get(url, headers=headers, timeout=30).text
+    return requests.get(url, headers=headers, timeout=60).text
 
 
 class Webhook:

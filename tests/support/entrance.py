@@ -255,7 +255,7 @@ class Waker:
                 return self.get("waker").status == 200
             return False
 
-        until(knows, 30)
+        until(knows, 90)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it at once."""

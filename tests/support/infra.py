@@ -235,7 +235,7 @@ class Running:
     def finish(self, deadline_seconds: float = 120) -> int:
         """Wait until it has ended; return its exit status."""
         code = self.process.wait(timeout=deadline_seconds)
-        self._reader.join(timeout=10)
+        self._reader.join(timeout=60)
         return code
 
     def descendants(self) -> list[int]:
@@ -249,7 +249,7 @@ class Running:
             os.kill(pid, signal.SIGSTOP)
         for pid in (self.process.pid, *below):
             os.kill(pid, signal.SIGKILL)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
     def _read(self) -> None:
         assert self.process.stderr is not None

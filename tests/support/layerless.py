@@ -27,11 +27,11 @@ def push(repository: str, tag: str, *, created: str = LONG_AGO) -> str:
     known = {"architecture": "amd64", "os": "linux", "config": {"Labels": {"tag": tag}}}
     config = json.dumps({**known, "created": created}).encode()
     digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
-    begun = requests.post(f"{base}/blobs/uploads/", timeout=30)
+    begun = requests.post(f"{base}/blobs/uploads/", timeout=60)
     begun.raise_for_status()
     separator = "&" if "?" in begun.headers["Location"] else "?"
     url = f"{begun.headers['Location']}{separator}digest={digest}"
-    requests.put(url, data=config, timeout=30).raise_for_status()
+    requests.put(url, data=config, timeout=60).raise_for_status()
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -42,7 +42,7 @@ def push(repository: str, tag: str, *, created: str = LONG_AGO) -> str:
         f"{base}/manifests/{tag}",
         data=json.dumps(manifest),
         headers={"Content-Type": MANIFEST},
-        timeout=30,
+        timeout=60,
     )
     put.raise_for_status()
     return str(put.headers["Docker-Content-Digest"])
@@ -51,5 +51,5 @@ def push(repository: str, tag: str, *, created: str = LONG_AGO) -> str:
 def tags_of(repository: str) -> set[str]:
     """Return the tags of an image; arguments as for ``push``."""
     host, _, path = repository.partition("/")
-    answer = requests.get(f"http://{host}/v2/{path}/tags/list", timeout=30)
+    answer = requests.get(f"http://{host}/v2/{path}/tags/list", timeout=60)
     return set(answer.json().get("tags") or ()) if answer.ok else set()

@@ -143,7 +143,7 @@ class World:
         return requests.get(
             f"http://127.0.0.1:{self.http_port}{path}",
             headers={"Host": f"{slug}.{self.domain}:{self.http_port}", **self._key(slug)},
-            timeout=30,
+            timeout=60,
         )
 
     def _key(self, slug: str) -> dict[str, str]:

@@ -290,7 +290,7 @@ class Process:
         for process in self._running:
             process.send_signal(number)
         for process in self._running:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         self._running.clear()
 
 

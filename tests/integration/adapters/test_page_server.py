@@ -47,7 +47,7 @@ def serving(made: Made) -> Iterator[PageServer]:
 def ask(
     server: PageServer, path: str = "/", *, method: str = "GET", host: str = ""
 ) -> tuple[http.client.HTTPResponse, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     headers = {"Host": host} if host else {}
     connection.request(method, path, headers=headers)
     response = connection.getresponse()

@@ -40,7 +40,7 @@ def python(code: str, *args: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(code), *args]
 
 
-def wait_until(condition: Callable[[], bool], deadline_seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], deadline_seconds: float = 90) -> None:
     end = time.monotonic() + deadline_seconds
     while not condition():
         assert time.monotonic() < end, "it never came to be"
