@@ -177,6 +177,8 @@ class FakeCompose:
             state, status = ("running", "Up") if command == "start" else ("exited", "Exited (0)")
             for service in services:
                 name = f"{NAMES.namespace}-{service}-1"
+                if command == "stop" and name not in self.engine.there:
+                    continue  # as Compose does; a start of it is an error
                 changed = replace(self.engine.there[name], state=state, status=status)
                 self.engine.there[name] = changed
         return Completed(tuple(words), 0, "", "", 0)
