@@ -145,6 +145,9 @@ def test_a_second_run_and_a_deploy_meet_the_first(world: DevWorld, dev: Popen[st
     assert second.returncode == 4
     assert "is held by" in second.stderr
     assert world.run("dev", "--stop").returncode == 4
+    # As it is while a change has it started anew.
+    world.containers(MAIN)["worker"].stop()
+    assert world.run("dev").returncode == 4
 
 
 @pytest.mark.parametrize("undo", [("dev", "--stop"), ("deploy", "--tag")])
