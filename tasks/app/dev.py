@@ -50,6 +50,8 @@ class Dev:
             return
         be_used(session, target, owner, names)
         if not _runs(target, owner, names):
+            # It may be down because another inv dev has just had it started anew.
+            workshop.refuse_held(self.shown, me=this_run("dev"), console=session.console)
             tag = record.current.tag
             request = environments.request(session, names.environment, names.branch, tag)
             environments.deploy(session, request)

@@ -227,7 +227,8 @@ class Suite(Program):
         """Return a hint on what an unknown word was probably meant to be, or an empty string."""
         if lacking := _LACKING.fullmatch(str(error)):
             example = EXAMPLES.get(lacking[1])
-            return f"\n  hint: such as {example}" if example else ""
+            typed = as_typed(example or "", os.environ.get(PROGRAM, ""))
+            return f"\n  hint: such as {typed}" if example else ""
         wrong = re.fullmatch(r"No idea what '(.*)' is!", str(error), re.DOTALL)
         if not wrong:
             return ""

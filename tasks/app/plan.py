@@ -44,7 +44,14 @@ from tasks.core.saved_plan import (
     told,
 )
 from tasks.flows.deploy import DeployResult, find_plan
-from tasks.flows.plan import UNBUILT, WholePlan, deploy_facts, migration_outlook
+from tasks.flows.plan import (
+    NO_STACK,
+    NOT_ASKED,
+    UNBUILT,
+    WholePlan,
+    deploy_facts,
+    migration_outlook,
+)
 
 if TYPE_CHECKING:
     from tasks.flows.build import BuildPlan
@@ -161,6 +168,7 @@ def _whole(
         plan,
         deployer.foresee(plan),
         migration_outlook(plan, code_of),
+        NOT_ASKED if session.settings.environment(environment).stack else NO_STACK,
         asked=_facts(session, environment, build),
     )
 

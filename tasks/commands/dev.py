@@ -27,7 +27,7 @@ def dev(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Show plugins, themes and config of the working tree as they are saved, until Ctrl-C."""
+    """Show plugins, themes, translations and config of the working tree as saved, until Ctrl-C."""
     from tasks.app import dev as app
 
     as_json = check_format(format)

@@ -68,10 +68,11 @@ def _infrastructure(session: Session, environment: str) -> PlanSummary | str:
     """Return what Terraform would do to an environment's stack."""
     from tasks.app.infra import stack_context
     from tasks.flows.infra.plans import find_drift
+    from tasks.flows.plan import NO_STACK
 
     stack = session.settings.environment(environment).stack
     if stack is None:
-        return "none, the environment has no stack"
+        return NO_STACK
     return find_drift(stack_context(session, stack))
 
 

@@ -33,7 +33,7 @@ def sleep(
         session.console.success(f"{found.place.title} is asleep; {command}, or any use, wakes it")
     else:
         asleep = found.rest().asleep
-        session.console.say(f"{found.place.title} is {asleep or 'stopped'} already")
+        session.console.say(f"{found.place.title}: nothing to do, it is {asleep or 'stopped'}")
     if as_json:
         session.console.json(found.outcome(changed=changed))
 

@@ -57,7 +57,7 @@ def visible_lines(text: str) -> list[str]:
 PROGRAM = "MAUTIC_MULTIDEV_INV"
 """The variable with what ./inv was called by."""
 
-_COMMAND = re.compile(r"(?<![\w./-])inv (?=[a-z-])")
+_COMMAND = re.compile(r"(?<![\w./-])inv (?=[a-z-]|TASK )")
 
 
 def as_typed(text: str, program: str) -> str:

@@ -1,7 +1,7 @@
 """What a change of a project's files asks of an environment that shows them as they are.
 
 Files are named by their places in the image, relative to Mautic's project: docroot/plugins/…,
-docroot/themes/…, config/….
+docroot/themes/…, docroot/translations/…, config/….
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tasks.core.setting_paths import BUILT
 PLACES = {
     f"{BUILT}/plugins": "docroot/plugins",
     f"{BUILT}/themes": "docroot/themes",
+    f"{BUILT}/translations": "docroot/translations",
     f"{BUILT}/config": "config",
 }
 """Where the images have each folder that they get of a project (docker/mautic/Dockerfile)."""

@@ -19,6 +19,9 @@ class KnownBranches(Protocol):
     def tracked(self) -> Mapping[str, str]:
         """Return the newest known commit of every branch of the remote, without asking it."""
 
+    def has_remote(self) -> bool:
+        """Return whether there is a remote; SuiteError if it is unclear which of several."""
+
     def remote_heads(self) -> Mapping[str, str]:
         """Return the newest commit of every branch of the remote; SuiteError if it cannot say."""
 
@@ -31,16 +34,20 @@ class Whereabouts:
         commits: what it is at, here and on the remote; empty if it is nowhere.
         nearest: of one that is nowhere, the branch that was probably meant, or an empty string.
         doubt: why the remote could not be asked, or an empty string.
+        has_remote: whether there is one.
     """
 
     branch: str
     commits: frozenset[str]
     nearest: str = ""
     doubt: str = ""
+    has_remote: bool = True
 
     @property
     def absence(self) -> str:
         """That it is nowhere, in one sentence."""
+        if not self.has_remote:
+            return f"there is no branch {self.branch} in this repository, which has no remote"
         doubt = f" ({self.doubt})" if self.doubt else ""
         return f"there is no branch {self.branch}, neither here nor on the remote{doubt}"
 
@@ -71,11 +78,13 @@ def look_for(git: KnownBranches, branch: str) -> Whereabouts:
         return Whereabouts(branch, frozenset(found))
     there: Mapping[str, str] = {}
     doubt = ""
+    has_remote = True
     try:
-        there = git.remote_heads()
+        if has_remote := git.has_remote():
+            there = git.remote_heads()
     except SuiteError as error:
         doubt = error.message
     if branch in there:
         return Whereabouts(branch, frozenset({there[branch]}))
     close = difflib.get_close_matches(branch, {*here, *tracked, *there}, n=1)
-    return Whereabouts(branch, frozenset(), "".join(close), doubt)
+    return Whereabouts(branch, frozenset(), "".join(close), doubt, has_remote)

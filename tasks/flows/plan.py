@@ -22,6 +22,7 @@ UNBUILT = f"sha256:{'0' * 64}"
 """Stands for the digest of an image that has yet to be built."""
 ROUTES = ("httproute/", "ingress/")
 NOT_ASKED = "not asked (--infra)"
+NO_STACK = "none, the environment has no stack"
 
 CodeOf = Callable[[str], str]
 """Returns the content key of an image's code by its reference; empty if that is unknown."""
@@ -72,9 +73,9 @@ class WholePlan:
         """Yield the plan as lines of text: one page."""
         if self.build:
             yield from render(self.build)
-        yield from render(self.deploy)
         unbuilt = f"@{UNBUILT.partition(':')[2][:12]}"
-        yield from (line.replace(unbuilt, ", not built yet") for line in self.foresight.lines())
+        for line in (*render(self.deploy), *self.foresight.lines()):
+            yield line.replace(unbuilt, ", not built yet")
         yield f"migrations: {self.migrations}"
         yield f"data: {_data(self.deploy)}"
         yield f"address: {self.deploy.request.names.url}{self._route()}"

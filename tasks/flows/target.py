@@ -174,7 +174,11 @@ class Request:
         for release in reversed(history[:-1]):
             if release.tag == self.tag or (not self.tag and not release.same_images(history[-1])):
                 return release
-        if self.tag and not (current and current.tag == self.tag):
+        if self.tag and current and current.tag == self.tag:
+            raise InputError(
+                f"{self.tag} is the current release of {self.names.branch}", hint=_deployed(record)
+            )
+        if self.tag:
             raise InputError(
                 f"{self.names.branch} has no release {self.tag} to go back to",
                 hint=f"{_deployed(record)}; images of another tag: inv deploy --tag {self.tag}",

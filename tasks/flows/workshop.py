@@ -175,6 +175,16 @@ def _go_back(shown: Shown, chores: _Chores, console: WorkshopConsole) -> None:
         raise
 
 
+def refuse_held(shown: Shown, *, me: Holder, console: WorkshopConsole) -> None:
+    """Refuse an environment that another run holds.
+
+    Raises:
+        HeldError: one does.
+    """
+    with shown.workshop.exclusive(shown.names, me, _without_waiting(console)):
+        pass
+
+
 def stop_dev(shown: Shown, *, me: Holder, console: WorkshopConsole) -> bool:
     """Undo what a killed run has left; return False if there is nothing.
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from subprocess import CompletedProcess
 
-import docker
-import pytest
-import yaml
-
 from tests.support.local import World
-from tests.support.package import Installed, build, commit, install, repository
-from tests.support.suite import Inv
+from tests.support.package import STANDINS, Adopt, Installed, commit
 
 PLUGIN = "plugins/AcmeBundle"
 STYLE = "a { color: #acacac; }\n"
 THEME = "themes/acme/css/acme.css"
-STANDINS = {"INVOKE_IMAGES_SOURCE": "standins"}
 THEIRS = {
     f"{PLUGIN}/AcmeBundle.php": "<?php\n",
     f"{PLUGIN}/Assets/acme.css": STYLE,
@@ -31,44 +20,6 @@ THEIRS = {
 """Two plugins and a theme, as they lie in Mautic before 5, and from 5 on below docroot/."""
 PIPELINE = {".gitlab-ci.yml": "deploy:\n  script: [./deploy.sh]\n"}
 """What such a project has of its own."""
-
-
-@pytest.fixture(scope="module")
-def installed(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    scratch = tmp_path_factory.mktemp("package")
-    shutil.copytree(_project, scratch / "checkout", symlinks=True)
-    (scratch / "home").mkdir()
-    wheel = build(scratch / "checkout", "wheel", scratch)
-    return install(wheel, scratch / "venv", Inv(scratch / "home", scratch))
-
-
-Adopt = Callable[[dict[str, str]], World]
-
-
-@pytest.fixture
-def adopt(engine: docker.DockerClient, installed: Installed, tmp_path: Path) -> Iterator[Adopt]:
-    """Makes projects of repositories with these files, by the package, and removes them."""
-    with ExitStack() as made:
-
-        def adopt(files: dict[str, str]) -> World:
-            project = f"mt{secrets.token_hex(3)}"
-            where = repository(tmp_path / project, files)
-            done = installed.run(where, "init", "--yes", "--project", project)
-            assert done.returncode == 0, done.stderr
-            ports = yaml.safe_load((where / "invoke.yaml").read_text())["platform"]
-            found = World(
-                engine=engine,
-                inv=installed.inv,
-                checkout=where,
-                project=project,
-                http_port=ports["http_port"],
-                registry_port=ports["registry_port"],
-                domain=f"{project}.localhost",
-            )
-            made.callback(found.remove)
-            return found
-
-        yield adopt
 
 
 def served(world: World, path: str) -> str:

@@ -133,7 +133,7 @@ def test_what_cannot_be_compiled_is_told_and_served_once_it_is_mended(
 ) -> None:
     editor.save(f"{OURS}/Config/services.php", "<?php throw new RuntimeException('unfinished');")
     said = until_says(dev, "the cache cannot be compiled")
-    assert f"shown: {OURS.replace('docker/mautic', 'docroot')}/Config/services.php" in said
+    assert f"shown: docroot/{OURS}/Config/services.php" in said
     editor.served(DEPLOYED)
     editor.save(f"{OURS}/Config/services.php", SERVICES)
     until_says(dev, "compiled (")
@@ -145,6 +145,9 @@ def test_a_second_run_and_a_deploy_meet_the_first(world: DevWorld, dev: Popen[st
     assert second.returncode == 4
     assert "is held by" in second.stderr
     assert world.run("dev", "--stop").returncode == 4
+    # As it is while a change has it started anew.
+    world.containers(MAIN)["worker"].stop()
+    assert world.run("dev").returncode == 4
 
 
 @pytest.mark.parametrize("undo", [("dev", "--stop"), ("deploy", "--tag")])

@@ -25,12 +25,14 @@ import yaml
 
 from tasks.adapters.files.lock import state_folder
 from tests.support.local import (
+    LINES_MAX,
     PROJECT,
     SERVICE,
     SERVICES,
     World,
     inspected,
     make_world,
+    printed,
     until_says,
 )
 from tests.support.processes import watched_processes
@@ -58,9 +60,6 @@ REFUSED = "echo 'migrate: failed [database-access-denied]: migrate cannot start'
 BROKEN_MIGRATE = _broken("migrate", REFUSED)
 # Its health check finds it well as long as it is there.
 BROKEN_WORKER = _broken("worker", "sleep 2; echo worker of messenger:consume cannot stay; exit 1")
-
-LINES_MAX = 15
-"""What a daily command prints into a pipe at most."""
 
 POINTS = int(os.environ.get("MAUTIC_MULTIDEV_INTERRUPT_POINTS", "0"))
 """At how many moments, spread evenly over a deploy, it is interrupted besides those with a name."""
@@ -411,12 +410,6 @@ def test_daily_commands_in_a_pipe_print_few_lines(
         done[words] = world.ok(*words)
     for words, each in done.items():
         assert len(printed(each)) <= LINES_MAX, (words, each.stderr, each.stdout)
-
-
-def printed(done: CompletedProcess[str]) -> list[str]:
-    """Return what a run has printed, without the signs of life of a slow machine."""
-    lines = f"{done.stderr}{done.stdout}".splitlines()
-    return [line for line in lines if not re.match(r"  \d+ s(:|$)", line)]
 
 
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"

@@ -188,7 +188,7 @@ def test_a_working_tree_is_shown_by_the_same_services_in_volumes_of_its_own() ->
         for more in ((BRANCH,), (variables, over))
     )
     assert set(shown["volumes"]) - set(plain["volumes"]) == {
-        *("dev-plugins", "dev-themes", "dev-config", "dev-cache")
+        *("dev-plugins", "dev-themes", "dev-translations", "dev-config", "dev-cache")
     }
     changed = {
         name: {key for key in {*now, *service} if now.get(key) != service.get(key)}
@@ -202,7 +202,8 @@ def test_a_working_tree_is_shown_by_the_same_services_in_volumes_of_its_own() ->
     for name in ("fpm", "worker", "cron", "web"):
         service = shown["services"][name]
         mounts = {each["source"]: each for each in service["volumes"]}
-        for source in ("dev-plugins", "dev-themes", *(["dev-config"] if name != "web" else [])):
+        of_mautic = ["dev-translations", "dev-config"] if name != "web" else []
+        for source in ("dev-plugins", "dev-themes", *of_mautic):
             assert mounts[source].get("read_only", False) == (name != "fpm"), (name, source)
         targets = {mount.partition(":")[0] for mount in service["tmpfs"]}
         assert targets.isdisjoint({each["target"] for each in service["volumes"]}), name

@@ -18,7 +18,7 @@ from tests.support.workshop import DEADLINE_SECONDS, DEPLOYED, PAGE, PATH, Edito
 
 MAIN = "main"
 DEV = ("dev", *ON)
-VOLUMES = ("dev-plugins", "dev-themes", "dev-config")
+VOLUMES = ("dev-plugins", "dev-themes", "dev-translations", "dev-config")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ from tests.support.suite import Inv, git
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 SERVICES = {"database", "web", "fpm", "worker", "cron"}
+
+LINES_MAX = 15
+"""What a daily command prints into a pipe at most."""
 
 
 @dataclass
@@ -241,6 +245,12 @@ def until_says(process: Popen[str], text: str, deadline_seconds: float = 120) ->
             return read
         assert time.monotonic() < deadline, f"never said {text!r}:\n{read}"
     raise AssertionError(f"ended without saying {text!r}:\n{read}")
+
+
+def printed(done: CompletedProcess[str]) -> list[str]:
+    """Return what a run has printed, without the signs of life of a slow machine."""
+    lines = f"{done.stderr}{done.stdout}".splitlines()
+    return [line for line in lines if not re.match(r"  \d+ s(:|$)", line)]
 
 
 def inspected(world: World, slug: str) -> str:

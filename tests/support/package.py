@@ -7,11 +7,18 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.local import World
 from tests.support.suite import Inv, git
+
+STANDINS = {"INVOKE_IMAGES_SOURCE": "standins"}
+"""Variables of runs that build their images without a registry of others."""
+
+Adopt = Callable[[dict[str, str]], World]
+"""Makes a project of a repository with these files."""
 
 _BUILD = """\
 import sys
@@ -46,11 +53,26 @@ class Installed:
     program: Path
     inv: Inv
 
+    def start(
+        self, where: Path, *args: str, program: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a program in a folder, in a process group of its own; arguments as for ``run``."""
+        return subprocess.Popen(
+            [program, *args],
+            cwd=where,
+            env=self._environ(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
     def run(
         self,
         where: Path,
         *args: str,
-        program: Path | None = None,
+        program: Path | str | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
@@ -66,13 +88,16 @@ class Installed:
         return subprocess.run(
             [str(program or self.program), *args],
             cwd=where,
-            env=self.inv.environ({"PYTHON": sys.executable, **(env or {})}),
+            env=self._environ(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
+
+    def _environ(self, extra: Mapping[str, str] | None) -> dict[str, str]:
+        return self.inv.environ({"PYTHON": sys.executable, **(extra or {})})
 
 
 def install(wheel: Path, into: Path, inv: Inv) -> Installed:

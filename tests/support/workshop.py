@@ -15,10 +15,10 @@ from tests.support.local import until_says
 from tests.support.suite import commit_all, git
 
 PATH = "/acme/hello"
-OURS = "docker/mautic/plugins/AcmeBundle"
-PAGE = "docker/mautic/themes/acme/html/hello.html.twig"
-STYLE = "docker/mautic/themes/acme/css/hello.css"
-SERVED_STYLE = "/themes/acme/css/hello.css"
+OURS = "plugins/AcmeBundle"
+PAGE = "themes/acme/html/hello.html.twig"
+STYLE = "themes/acme/css/hello.css"
+SERVED_STYLE = f"/{STYLE}"
 CONTROLLER = f"{OURS}/Controller/HelloController.php"
 DEPLOYED = "php one, twig one"
 """What the page says as it is committed."""
@@ -102,10 +102,12 @@ class Editor:
     Attributes:
         checkout: the checkout.
         get: returns the status and text of a path of the site.
+        folder: what plugins and themes lie in; empty for the checkout itself.
     """
 
     checkout: Path
     get: Callable[[str], tuple[int, str]]
+    folder: str = "docker/mautic"
 
     def begin(self) -> None:
         """Commit a plugin with a page, and a theme, that Mautic itself takes as well."""
@@ -113,14 +115,14 @@ class Editor:
         files |= {f"{OURS}/Config/services.php": SERVICES, CONTROLLER: HELLO}
         files |= {f"{OURS}/DependencyInjection/AcmeExtension.php": EXTENSION}
         files |= {PAGE: "twig one", STYLE: "/* one */"}
-        files["docker/mautic/themes/acme/config.json"] = json.dumps({"name": "A"})
+        files["themes/acme/config.json"] = json.dumps({"name": "A"})
         for path, text in files.items():
             self.save(path, text)
         commit_all(self.checkout, "a plugin and a theme")
 
     def save(self, path: str, text: str) -> None:
         """Save a file as editors do: another one takes its place."""
-        place = self.checkout / path
+        place = self.checkout / self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh = place.with_name(f"{place.name}~")
         fresh.write_text(text)
@@ -129,7 +131,7 @@ class Editor:
     def undo(self) -> None:
         """Take back what is not committed."""
         git(self.checkout, "checkout", "--quiet", "--", ".")
-        git(self.checkout, "clean", "--quiet", "-fd", "docker/mautic")
+        git(self.checkout, "clean", "--quiet", "-fd", self.folder or ".")
 
     def served(self, text: str, path: str = PATH) -> float:
         """Wait until a page is served with a text in it; return the seconds that took."""

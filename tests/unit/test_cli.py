@@ -382,6 +382,8 @@ def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: 
 def test_an_option_that_is_needed_is_shown_by_an_example(inv: InProcess) -> None:
     hint = inv("db.copy").stderr.splitlines()[1]
     assert hint == "  hint: such as inv db.copy --from main --branch fix"
+    typed = inv("db.copy", env={PROGRAM: "./inv"}).stderr.splitlines()[1]
+    assert typed == "  hint: such as ./inv db.copy --from main --branch fix"
 
 
 @pytest.mark.parametrize("name", WITH_BRANCH)

@@ -143,6 +143,7 @@ securityContext:
 {{- define "mautic.devPlaces" -}}
 plugins: docroot/plugins
 themes: docroot/themes
+translations: docroot/translations
 config: config
 {{- end }}
 
@@ -232,7 +233,7 @@ initContainers:
   {{- end }}
   {{- if $shows }}
   - {{ include "mautic.container" (dict "root" . "name" "fill" "image" .Values.images.mautic) | nindent 4 | trim }}
-    args: [sh, -euc, 'for folder; do cp -R "$folder/." "/mnt/${folder##*/}"; done', sh, docroot/plugins, docroot/themes, config]
+    args: [sh, -euc, 'for folder; do cp -R "$folder/." "/mnt/${folder##*/}"; done', sh, docroot/plugins, docroot/themes, docroot/translations, config]
     resources:
       {{- toYaml .Values.migrate.waitResources | nindent 6 }}
     volumeMounts:

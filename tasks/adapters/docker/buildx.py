@@ -300,6 +300,7 @@ class Buildx:
             error = diagnose(self._runner, done)
             for there, here in self._folders.items():
                 error.message = error.message.replace(f"{there}/", f"{here}/")
+                error.output = error.output and error.output.replace(f"{there}/", f"{here}/")
             raise error
         return done
 
@@ -314,8 +315,12 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
     kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
     if kind is CommandError and not building:
         message = f"docker {done.argv[1]} failed"
-    # Of a failed step all lines: docker's own summary has few of them, and much of the Dockerfile.
     said = done.stderr or done.stdout
+    mistakes = [*dict.fromkeys(_MISTAKE.findall(said))] if kind is CommandError else []
+    if mistakes:
+        # What is to be mended, and where: docker's words would only hide that.
+        return CommandError(mistakes[0], output=runner.redactor("\n".join(mistakes[1:])))
+    # Of a failed step all lines: docker's own summary has few of them, and much of the Dockerfile.
     lines = [line for line in _failed_step(said) or said.splitlines() if not _NOISE.match(line)]
     return kind(
         message,
@@ -347,9 +352,7 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         for pattern, kind, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):
                 return kind, message, hint
-    mistake = _MISTAKE.search(output)
-    message = mistake[1] if mistake else f"the build failed{_last_words(output)}"
-    return CommandError, message, None
+    return CommandError, f"the build failed{_last_words(output)}", None
 
 
 def _last_words(output: str) -> str:

@@ -155,12 +155,12 @@ class Console:
         self._message(as_typed(text, self._program))
 
     def success(self, text: str) -> None:
-        """Print a message of success."""
-        self._message(text, "32", mark="✓ ")
+        """Print a message of success; its commands as they can be typed."""
+        self._message(as_typed(text, self._program), "32", mark="✓ ")
 
     def warn(self, text: str) -> None:
-        """Print a warning; the run goes on."""
-        self._message(text, "33", mark="! ")
+        """Print a warning, its commands as they can be typed; the run goes on."""
+        self._message(as_typed(text, self._program), "33", mark="! ")
 
     def error(self, error: SuiteError) -> None:
         """Print the error that ends the run; its hint names commands as they can be typed."""

@@ -20,6 +20,7 @@ from tasks.core.display import as_typed, is_active, readable, visible, visible_j
             "no engine was started by `./inv doctor --fix`",
         ),
         ("./inv build && inv deploy", "./inv build && ./inv deploy"),
+        ("inv TASK --help explains one", "./inv TASK --help explains one"),
         ("minv x, inv, inv: x, a/inv x", "minv x, inv, inv: x, a/inv x"),
     ],
 )

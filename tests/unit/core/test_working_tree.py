@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.core.setting_paths import ProjectPaths
 from tasks.core.working_tree import (
+    PLACES,
     FileChange,
     Reaction,
     differing,
@@ -74,6 +76,12 @@ REACTIONS = {
         b"a",
         b"b",
         Reaction((f"{PLUGIN}/Translations/de/messages.ini",), restart=WORKER),
+    ),
+    "a text of one's own": (
+        "docroot/translations/overrides/de/CoreBundle/messages.ini",
+        b"a",
+        b"b",
+        Reaction(("docroot/translations/overrides/de/CoreBundle/messages.ini",), restart=WORKER),
     ),
     "a style sheet": (f"{PLUGIN}/Assets/css/a.css", b"a", b"b", Reaction()),
     "a theme's template": (
@@ -156,16 +164,25 @@ def test_routes_are_compiled_only_where_they_depend_on_the_change(
     assert asked.routes == routes
 
 
-PLACES = [
+PLACED = [
     ("docker/mautic/plugins", "AcmeBundle/A.php", "docroot/plugins/AcmeBundle/A.php"),
     ("docker/mautic/plugins", "README.md", ""),
     ("docker/mautic/themes", "acme/README.md", "docroot/themes/acme/README.md"),
+    (
+        "docker/mautic/translations",
+        "de/CoreBundle/messages.ini",
+        "docroot/translations/de/CoreBundle/messages.ini",
+    ),
     ("docker/mautic/config", "parameters_local.php", "config/parameters_own.php"),
     ("docker/mautic/config", "local.php", ""),
 ]
 
 
-@pytest.mark.parametrize(("folder", "path", "place"), PLACES)
+def test_all_that_goes_into_the_images_has_a_place() -> None:
+    assert set(PLACES) == set(ProjectPaths().folders)
+
+
+@pytest.mark.parametrize(("folder", "path", "place"), PLACED)
 def test_a_file_has_the_place_that_the_images_give_it(folder: str, path: str, place: str) -> None:
     assert place_of(folder, path) == place
 

@@ -18,12 +18,16 @@ class FakeGit:
 
     asked: list[str] = field(default_factory=list)
     silent: bool = False
+    alone: bool = False
 
     def heads(self) -> dict[str, str]:
         return {"main": HERE, "feature/login": HERE}
 
     def tracked(self) -> dict[str, str]:
         return {"main": THERE, "feature/old": THERE}
+
+    def has_remote(self) -> bool:
+        return not self.alone
 
     def remote_heads(self) -> dict[str, str]:
         self.asked.append("origin")
@@ -61,6 +65,16 @@ def test_a_remote_that_cannot_be_asked_is_told() -> None:
     found = look_for(FakeGit(silent=True), "feature/new")
     assert not found.commits
     assert "(the branches of origin cannot be read)" in found.absence
+
+
+def test_where_there_is_no_remote_none_is_asked() -> None:
+    git = FakeGit(alone=True)
+    found = look_for(git, "feature/lgoin")
+    assert found.absence == (
+        "there is no branch feature/lgoin in this repository, which has no remote"
+    )
+    assert found.question == "did you mean feature/login? "
+    assert git.asked == []
 
 
 def test_other_code_than_the_branchs_is_told() -> None:

@@ -41,6 +41,15 @@ def test_it_is_one_page() -> None:
     ]
 
 
+def test_no_step_names_the_digest_of_an_image_that_has_yet_to_be_built() -> None:
+    short = f"m@{UNBUILT.removeprefix('sha256:')[:12]}"
+    to_it = replace(PLAN, steps=(Step("update", "service fpm", f"new image {short}"),))
+    assert (
+        "  update  service fpm  (new image m, not built yet)"
+        in replace(WHOLE, deploy=to_it).lines()
+    )
+
+
 def test_what_terraform_would_do_is_a_part_of_the_page() -> None:
     lost = ResourceChange("aws_db_instance.this", "aws_db_instance", "replace", ("engine",))
     summary = PlanSummary("stack dev", (lost,), outputs=("host",))

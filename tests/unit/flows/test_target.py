@@ -50,20 +50,20 @@ def test_a_rollback_takes_the_release_from_the_record(
 
 
 @pytest.mark.parametrize(
-    ("record", "tag"),
+    ("record", "tag", "told"),
     [
-        (None, ""),
-        (a_record(), ""),
-        (a_record(State.READY, NEW), ""),
-        (a_record(State.READY, NEW, AGAIN), ""),
-        (a_record(State.READY, OLD, NEW), "new"),
+        (None, "", "there is no earlier release of"),
+        (a_record(), "", "there is no earlier release of"),
+        (a_record(State.READY, NEW), "", "there is no earlier release of"),
+        (a_record(State.READY, NEW, AGAIN), "", "there is no earlier release of"),
+        (a_record(State.READY, OLD, NEW), "new", "new is the current release of"),
     ],
 )
 def test_where_there_is_nothing_to_go_back_to_the_releases_are_named(
-    record: Record | None, tag: str
+    record: Record | None, tag: str, told: str
 ) -> None:
     request = replace(REQUEST, tag=tag, rollback=True)
-    with pytest.raises(InputError, match=f"no earlier release of {NAMES.branch}") as caught:
+    with pytest.raises(InputError, match=f"^{told} {NAMES.branch}") as caught:
         request.release(record, images)
     deployed = ", ".join(each.tag for each in record.history) if record else ""
     assert caught.value.hint == f"deployed so far: {deployed or 'nothing'}"

@@ -73,6 +73,7 @@ def test_only_the_steps_that_were_done_and_took_time_are_told() -> None:
 
 
 MISTAKE = "docker/mautic/plugins/A/B.php:3: syntax error, unexpected token"
+OTHER_MISTAKE = "docker/mautic/plugins/A/C.php:9: Cannot redeclare go()"
 FAILED = """\
 #12 [mautic stage-1 7/9] RUN sh /build/syntax.sh
 #12 0.100 {line}
@@ -88,17 +89,19 @@ ERROR: target mautic: failed to solve: process "/bin/sh" did not complete succes
 """
 
 
-@pytest.mark.parametrize(
-    ("line", "headline"),
-    [
-        (MISTAKE, MISTAKE),
-        ("cannot compile", "the build failed: cannot compile"),
-    ],
-)
-def test_the_cause_of_a_failed_build_is_the_headline(line: str, headline: str) -> None:
+def test_mistakes_in_the_projects_files_are_all_that_is_told_of_a_build() -> None:
+    output = FAILED.format(line=f"{MISTAKE}\n#12 0.110 {OTHER_MISTAKE}")
+    done = Completed(("docker", "buildx", "bake"), 1, "", output, 0.1)
+    error = diagnose(Runner(Redactor()), done)
+    assert error.lines() == [MISTAKE, f"  | {OTHER_MISTAKE}"]
+    assert error.exit_code == 1
+
+
+def test_the_cause_of_a_failed_build_is_the_headline() -> None:
+    line = "cannot compile"
     done = Completed(("docker", "buildx", "bake"), 1, "", FAILED.format(line=line), 0.1)
     error = diagnose(Runner(Redactor()), done)
-    assert error.message == headline
+    assert error.message == "the build failed: cannot compile"
     assert error.exit_code == 1
     # All that the step wrote, and nothing of what docker adds.
     assert error.output
@@ -117,12 +120,16 @@ def test_a_mistake_is_told_by_the_path_that_the_project_has(
 ) -> None:
     runner = Runner(Redactor())
     said = "#34 0.437 docker/mautic/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1\n"
+    said += "#34 0.438 docker/mautic/plugins/B.php:7: twice\n"
     done = Completed(("docker", "buildx", "bake"), 1, "", said, 0.1)
     monkeypatch.setattr(runner, "run", lambda *_, **__: done)
     buildx = Buildx(runner, tmp_path, "bake.hcl", {"docker/mautic/plugins": "docroot/plugins"})
     with pytest.raises(CommandError) as caught:
         buildx.definition({})
-    assert caught.value.message == ("docroot/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1")
+    assert caught.value.lines() == [
+        "docroot/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1",
+        "  | docroot/plugins/B.php:7: twice",
+    ]
 
 
 class Asked:

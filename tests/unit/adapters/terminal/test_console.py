@@ -120,6 +120,18 @@ def test_messages_go_to_stderr_alone() -> None:
     )
 
 
+def test_each_message_names_commands_as_they_can_be_typed() -> None:
+    screen = Screen(MAUTIC_MULTIDEV_INV="./inv")
+    screen.console.say("look: inv list")
+    screen.console.success("asleep; inv wake wakes it")
+    screen.console.warn("it still shows files: inv dev --stop")
+    screen.console.error(SuiteError("none", output="inv x", hint="inv deploy"))
+    assert screen.err == (
+        "look: ./inv list\n✓ asleep; ./inv wake wakes it\n"
+        "! it still shows files: ./inv dev --stop\nerror: none\n  | inv x\n  hint: ./inv deploy\n"
+    )
+
+
 @pytest.mark.parametrize("environ", [{VERBOSE: "1"}, {"GITLAB_CI": "true"}])
 def test_a_secret_is_masked_wherever_it_is_said(environ: dict[str, str]) -> None:
     screen = Screen(**environ)
