@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
-from tasks.core.display import plain
 from tasks.core.engine_address import used_up_addresses
 from tasks.core.errors import CommandError, EngineError
 from tasks.core.variables import compose_variables
@@ -150,29 +149,29 @@ def logs(
     service: str,
     follow: bool,
     tail: int | None,
-    since_seconds: int,
+    since: str,
 ) -> None:
-    """Pass on the logs of a project's containers, each line with its container's name.
+    """Pass on the logs of a project's containers, each line with its container's name and time.
 
     Args:
         runner: runs ``docker compose``.
         project: the project's name; it may be incomplete.
-        on_line: called with every line, without escape sequences.
+        on_line: called with every line.
         cwd: a directory without a compose file.
         service: only this service; empty for all.
         follow: go on until interrupted.
         tail: number of lines to start with, per container; None for all.
-        since_seconds: how old a line may be; 0 for any age.
+        since: how old a line may be, ``600s``, or its time, RFC 3339; empty for any.
 
     Raises:
         CommandError: the engine cannot be reached, or failed.
     """
-    argv = ["docker", "compose", "--project-name", project, "logs", "--no-color"]
+    argv = ["docker", "compose", "--project-name", project, "logs", "--no-color", "--timestamps"]
     argv += ["--tail", "all" if tail is None else str(tail)]
-    argv += ["--since", f"{since_seconds}s"] if since_seconds else []
+    argv += ["--since", since] if since else []
     argv += ["--follow"] if follow else []
     argv += [service] if service else []
-    runner.run(argv, cwd=cwd, on_line=lambda line: on_line(plain(line)))
+    runner.run(argv, cwd=cwd, on_line=on_line)
 
 
 def execute(

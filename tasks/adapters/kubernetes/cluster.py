@@ -269,6 +269,7 @@ class Cluster:
         previous: bool = False,
         tail: int | None = 500,
         since: datetime | None = None,
+        stamped: bool = False,
     ) -> str | None:
         """Return the end of a container's log, or None where there is none.
 
@@ -281,11 +282,13 @@ class Cluster:
             previous: the log of its previous run.
             tail: how many of its last lines; None for all.
             since: leave out what is older.
+            stamped: put its time before each line.
 
         Raises:
             ClusterError: the API, or the node it asked, failed.
         """
         query = {"container": container, "previous": str(previous).lower(), **_part(tail, since)}
+        query |= {"timestamps": "true"} if stamped else {}
         request = ApiRequest("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
         answer = self._transport.attempt(request)
         if answer.status in {400, 404}:  # not started yet, or gone

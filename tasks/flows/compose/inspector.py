@@ -34,6 +34,7 @@ from tasks.core.summary import EnvironmentSummary, summarize, unreadable
 from tasks.flows import schedules
 from tasks.flows.compose.context import QUESTION_SECONDS, ComposeContext
 from tasks.flows.compose.foresee import find_drift
+from tasks.flows.compose.logs import show_logs
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.target import ServiceStatus, owner_of, recorded_use
 
@@ -201,11 +202,11 @@ class ComposeInspector:
         tail: int | None,
         since_seconds: int,
     ) -> None:
-        """Pass on the logs of services, each line with its container's name."""
+        """Pass on the logs of services by time, each line with its container's name."""
         if service:
             self.check_service(owner, names, service)
         self.context.secrets(names)
-        compose.logs(
+        show_logs(
             self.context.runner,
             names.namespace,
             on_line,

@@ -1,10 +1,10 @@
-"""Shows the logs of a branch's containers: their ends, or lines as they come."""
+"""Shows the logs of a branch's containers: what there is by time, then lines as they come."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.core.display import plain
+from tasks.core.log_order import LogLine, ends, in_order
 from tasks.core.names import Names
 from tasks.flows.kubernetes.services import (
     ServiceContainer,
@@ -54,19 +55,23 @@ def show_logs(
     if service and not chosen:
         check_service(cluster, names, service)
     since = cluster.now() - timedelta(seconds=since_seconds) if since_seconds else None
+    known: dict[str, str] = {}
+    if tail != 0:
+
+        def fetch(place: ServiceContainer) -> list[LogLine]:
+            log = cluster.logs(
+                *(names.namespace, place.pod, place.container), tail=tail, since=since, stamped=True
+            )
+            return [LogLine.of(place.id, line) for line in (log or "").splitlines()]
+
+        titles = {place.id: place for place in chosen}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            written = [line for log in pool.map(fetch, chosen) for line in log]
+        for line in in_order(written):
+            on_line(_shown(titles[line.log], line.text))
+        known = {log: f"{stamp}Z" for log, stamp in ends(written).items()}
     if follow:
-        _Follower(cluster, names, service, tail, since).run(on_line)
-        return
-
-    def fetch(place: ServiceContainer) -> str:
-        return (
-            cluster.logs(names.namespace, place.pod, place.container, tail=tail, since=since) or ""
-        )
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for place, log in zip(chosen, pool.map(fetch, chosen), strict=True):
-            for line in log.splitlines():
-                on_line(_shown(place, line))
+        _Follower(cluster, names, service, tail, since, known).run(on_line)
 
 
 def _shown(place: ServiceContainer, line: str) -> str:
@@ -74,7 +79,11 @@ def _shown(place: ServiceContainer, line: str) -> str:
 
 
 class _Follower:
-    """Follows the logs of all containers, including those that start meanwhile."""
+    """Follows the logs of all containers, including those that start meanwhile.
+
+    Args:
+        known: the stamp of the last line that was shown of each container, by its id.
+    """
 
     def __init__(
         self,
@@ -83,12 +92,14 @@ class _Follower:
         service: str,
         tail: int | None,
         since: datetime | None,
+        known: Mapping[str, str],
     ) -> None:
         self._cluster = cluster
         self._names = names
         self._service = service
         self._tail = tail
         self._since = since
+        self._ends = known
         self._stop = Stop()
         self._lines: queue.Queue[str | Exception] = queue.Queue(BACKLOG)
         self._known: set[str] = set()
@@ -127,7 +138,8 @@ class _Follower:
             if place.id and place.id not in self._known:
                 self._known.add(place.id)
                 # A container that has started since then is shown from its first line.
-                tail = self._tail if self._is_first else None
+                is_new = place.id in self._ends or not self._is_first
+                tail = None if is_new else self._tail
                 args = (place, tail)
                 threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
         self._is_first = False
@@ -141,6 +153,7 @@ class _Follower:
             place.container,
             tail=tail,
             since=self._since,
+            after=self._ends.get(place.id, ""),
             stop=self._stop,
             runs=lambda: place.id in self._running,
             on_error=lambda error: self._lines.put(

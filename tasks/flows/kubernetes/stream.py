@@ -30,6 +30,7 @@ def stream(
     runs: Callable[[], bool],
     on_error: Callable[[ClusterError], None],
     since: datetime | None = None,
+    after: str = "",
 ) -> Iterator[tuple[datetime, str]]:
     """Yield a container's lines with their time; continue after a broken connection.
 
@@ -39,8 +40,9 @@ def stream(
         runs: returns whether the container still runs; if not, the log is complete at its end.
         on_error: called with errors of requests, which are retried.
         since: leave out what is older; None for nothing.
+        after: the stamp of the last line that is known already; empty if none is.
     """
-    last = ""
+    last = after
     while not stop.is_set():
         try:
             for line in cluster.log_lines(

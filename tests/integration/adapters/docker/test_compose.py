@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Runner
 from tasks.core.compose.record import BRANCH
 from tasks.core.compose.stages import PROJECT
+from tasks.core.display import plain
 from tasks.core.errors import CommandError, DeadlineError, EngineError
 from tasks.core.redact import Redactor
+from tasks.flows.compose.logs import show_logs
 
 SERVICES = """\
 services:
@@ -54,24 +57,55 @@ def container(project: str) -> str:
     return next(item.id for item in found if item.service == "one")
 
 
+def stamped(text: str) -> str:
+    """Return a line without its time, which it must have."""
+    name, bar, line = text.partition("| ")
+    assert re.match(r"20\d\d-\S+Z ", line), text
+    return " ".join(f"{name} {bar} {line.partition(' ')[2]}".split())
+
+
 def test_the_words_of_all_services_and_of_one(project: str, runner: Runner, tmp_path: Path) -> None:
     def said(service: str, tail: int) -> list[str]:
         lines: list[str] = []
-        logs(
-            runner,
-            project,
-            lines.append,
-            cwd=tmp_path,
-            service=service,
-            follow=False,
-            tail=tail,
-            since_seconds=0,
-        )
-        return sorted(" ".join(line.split()) for line in lines)
+        options = {"service": service, "follow": False, "tail": tail, "since": ""}
+        logs(runner, project, lines.append, cwd=tmp_path, **options)  # type: ignore[arg-type]
+        return sorted(stamped(plain(line)) for line in lines)
 
     both = ["one-1 | coloured", "one-1 | first", "two-1 | coloured", "two-1 | first"]
     assert said("", 10) == both
     assert said("two", 1) == ["two-1 | coloured"]
+
+
+def write(project: str, service: str, text: str) -> None:
+    """Have a service say something."""
+    (container,) = (x for x in Engine().containers(f"{PROJECT}={project}") if x.service == service)
+    argv = ["docker", "exec", container.id, "sh", "-c", f"echo {text} >/proc/1/fd/1"]
+    subprocess.run(argv, check=True)
+
+
+def test_words_of_several_services_come_by_time_and_new_ones_once(
+    project: str, runner: Runner, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    ended = RuntimeError("that is enough")
+
+    def follow(line: str) -> None:
+        said.append(" ".join(line.split()))
+        if line.endswith("written 2"):
+            write(project, "two", "new 3")
+            write(project, "one", "new 4")
+        if line.endswith("new 4"):
+            raise ended
+
+    for number, service in enumerate(("one", "two", "one")):
+        write(project, service, f"written {number}")
+    options = {"service": "", "follow": True, "tail": 2, "since_seconds": 600}
+    with pytest.raises(RuntimeError, match="that is enough"):
+        show_logs(runner, project, follow, cwd=tmp_path, **options)  # type: ignore[arg-type]
+    came = [line for line in said if "coloured" not in line]
+    shown = ["one-1 | written 0", "two-1 | written 1", "one-1 | written 2"]
+    assert came[:3] == shown
+    assert sorted(came[3:]) == ["one-1 | new 4", "two-1 | new 3"]
 
 
 def test_a_command_in_a_container(container: str, runner: Runner) -> None:

@@ -13,11 +13,18 @@ from tasks.flows.kubernetes.logs import show_logs
 from tests.support.fakes import NAMES
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
-POD = {
-    "metadata": {"name": "web-1", "uid": "1", "labels": {"app.kubernetes.io/component": "web"}},
-    "spec": {"containers": [{"name": "nginx"}]},
-    "status": {"containerStatuses": [{"name": "nginx", "state": {"running": {}}}]},
-}
+
+
+def a_pod(number: int) -> dict[str, Any]:
+    """Return a pod of web."""
+    name = f"web-{number}"
+    labels = {"app.kubernetes.io/component": "web"}
+    running = {"name": "nginx", "containerID": f"x://{number}", "state": {"running": {}}}
+    return {
+        "metadata": {"name": name, "uid": str(number), "labels": labels},
+        "spec": {"containers": [{"name": "nginx"}]},
+        "status": {"containerStatuses": [running]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -40,11 +47,36 @@ def test_what_is_older_is_left_out(
     transport: Any = SimpleNamespace(attempt=attempt)
     cluster = Cluster()
     monkeypatch.setitem(vars(cluster), "_transport", transport)
-    monkeypatch.setattr(cluster, "find", lambda *_: [POD])
+    monkeypatch.setattr(cluster, "find", lambda *_: [a_pod(1)])
     monkeypatch.setattr(cluster, "now", lambda: NOW)
     said: list[str] = []
 
     show_logs(cluster, NAMES, said.append, service="", follow=False, tail=tail, since_seconds=since)
 
     assert said == ["web-1 nginx | one"]
-    assert asked == [{"container": "nginx", "previous": "false", **query}]
+    always = {"container": "nginx", "previous": "false", "timestamps": "true"}
+    assert asked == [{**always, **query}]
+
+
+def test_lines_of_several_pods_come_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = {
+        "web-1": b"2026-11-27T11:00:01.000000000Z one\n2026-11-27T11:00:03.000000000Z three\n",
+        "web-2": b"2026-11-27T11:00:02.000000000Z two\nsaid by the node\n",
+    }
+
+    def attempt(request: Any) -> Any:
+        (body,) = (logs[name] for name in logs if f"/{name}/" in request.path)
+        return SimpleNamespace(status=200, body=body)
+
+    transport: Any = SimpleNamespace(attempt=attempt)
+    cluster = Cluster()
+    monkeypatch.setitem(vars(cluster), "_transport", transport)
+    monkeypatch.setattr(cluster, "find", lambda *_: [a_pod(1), a_pod(2)])
+    said: list[str] = []
+    show_logs(cluster, NAMES, said.append, service="", follow=False, tail=None, since_seconds=0)
+    assert said == [
+        "web-1 nginx | one",
+        "web-2 nginx | two",
+        "web-2 nginx | said by the node",
+        "web-1 nginx | three",
+    ]
