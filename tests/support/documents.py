@@ -42,6 +42,7 @@ Place = Literal["machine", "cluster", "stack", "elsewhere"]
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"\s+#\s.*$")
+_QUIET = " 2>/dev/null"
 _TAIL = re.compile(r" 2>&1 \| tail -(\d+)$")
 
 
@@ -62,7 +63,7 @@ class Command:
     @property
     def words(self) -> list[str]:
         """What is run: its words without what only shortens the output."""
-        return shlex.split(_TAIL.sub("", self.line))
+        return shlex.split(_TAIL.sub("", self.line).removesuffix(_QUIET))
 
     @property
     def key(self) -> str:
@@ -88,15 +89,19 @@ class Command:
         """Why it is not run as it is shown; empty if it is."""
         return next((why for how, why in ELSEWHERE.items() if self.line.startswith(how)), "")
 
-    def differs(self, said: str) -> str:
-        """Compare what is shown of its output with what it has said; return the difference."""
-        printed = plain(said)
+    def differs(self, out: str, err: str) -> str:
+        """Compare what is shown of its output with what it prints; return the difference.
+
+        A program's messages are compared as if they came before its data.
+        """
+        printed = plain(out if self.line.endswith(_QUIET) else err + out)
         if tail := _TAIL.search(self.line):
             printed = printed[-int(tail[1]) :]
         shown = plain(self.output or "")
-        printed = [
-            _as_shown(each, shown[number : number + 1]) for number, each in enumerate(printed)
-        ]
+        for number, line in enumerate(shown[: len(printed)]):
+            # `…` is any text.
+            if re.fullmatch(".*".join(map(re.escape, line.split("…"))), printed[number]):
+                printed[number] = line
         return "\n".join(unified_diff(shown, printed, "shown", "printed", lineterm=""))
 
 
@@ -139,21 +144,16 @@ def documented(place: Place, *first: str) -> dict[str, list[Command]]:
 
 
 _PLAIN = (
-    (r"\b[0-9a-f]{8}\b|\b[0-9a-f]{12}\b", "HEX"),
+    (r"\b(?:[0-9a-f]{8}|[0-9a-f]{12}|[0-9a-f]{64})\b", "HEX"),
     (r"\b\d+\.\d s\b|\d+\.\d$", "SECONDS"),
     (r"localhost:\d+", "localhost:PORT"),
-    (r"\S+@\S+", "USER@HOST"),
+    (r"\b\w+@(?!HEX|sha256)[\w.-]+", "USER@HOST"),
     (r"\b\d+[smhd]\b", "SPAN"),
     (r"\d{8}T\d{6}Z", "TIME"),
+    (r"\b\d+ (pod|node)s?\b", r"NUMBER \1s"),
     (r" {2,}", "  "),
 )
 """What differs from run to run by its nature: digests and commits, times, ports, people."""
-
-
-def _as_shown(printed: str, shown: Sequence[str]) -> str:
-    """Return the shown line in place of a printed one that fits it: `…` is any text."""
-    pattern = ".*".join(map(re.escape, "".join(shown).split("…")))
-    return shown[0] if shown and re.fullmatch(pattern, printed) else printed
 
 
 def plain(text: str) -> list[str]:

@@ -32,7 +32,7 @@ class Walk:
         endless: commands that go on until Ctrl-C, and what they say once they are there.
         codes: exit codes other than 0, by command.
         names: what stands here for a name of the pages.
-        project: what stands here for `mautic`, the first part of every name.
+        says: what stands in the pages for what is said here.
     """
 
     checkout: Path
@@ -42,7 +42,7 @@ class Walk:
     endless: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[Place, int] = field(default_factory=dict)
     names: Mapping[str, Callable[[], str]] = field(default_factory=dict)
-    project: str = "mautic"
+    says: Mapping[str, str] = field(default_factory=dict)
     prepared: set[Place] = field(default_factory=set)
 
     def follow(self, commands: Sequence[Command]) -> None:
@@ -75,9 +75,14 @@ class Walk:
                 said + done.stdout + done.stderr
             )
             if command.output is not None:
-                said = (done.stderr + done.stdout).replace(self.project, "mautic")
-                differs = command.differs(said)
+                out, err = self._said(done.stdout), self._said(done.stderr)
+                differs = command.differs(out, err)
                 assert not differs, f"{command.page}: {command.line}\n{differs}"
+
+    def _said(self, text: str) -> str:
+        for own, theirs in self.says.items():
+            text = text.replace(own, theirs)
+        return text
 
     def _until_there(self, words: Sequence[str], text: str) -> None:
         """Run a command until it has said something; then press Ctrl-C."""
