@@ -150,7 +150,8 @@ _PLAIN = (
     (r"\b\w+@(?!HEX|sha256)[\w.-]+", "USER@HOST"),
     (r"\b\d+[smhd]\b", "SPAN"),
     (r"\d{8}T\d{6}Z", "TIME"),
-    (r"\b\d+ (pod|node)s?\b", r"NUMBER \1s"),
+    (r"\b(?:\d+ of )?\d+ (pod|node)s?\b", r"NUMBER \1s"),
+    (r"\b[\d.]+ GiB left$", "SIZE left"),
     (r" {2,}", "  "),
 )
 """What differs from run to run by its nature: digests and commits, times, ports, people."""

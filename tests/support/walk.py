@@ -46,7 +46,11 @@ class Walk:
     prepared: set[Place] = field(default_factory=set)
 
     def follow(self, commands: Sequence[Command]) -> None:
-        """Run commands in their order; each must end, and print, as its page says."""
+        """Run a page's commands in their order; each must end, and print, as the page says."""
+        known = {(each.page, each.key) for each in commands}
+        pages = {page for page, _ in known}
+        gone = {place for place in (*self.before, *self.codes) if place[0] in pages} - known
+        assert not gone, f"they are on their pages no more: {gone}"
         for command in commands:
             place = (command.page, command.key)
             if place not in self.prepared:
