@@ -172,8 +172,7 @@ def _may_route(change: FileChange) -> bool:
     """Return True if routes may depend on a change that the cache is compiled for."""
     if (suffix := _suffix(change.place)) in _WITHOUT_ROUTES:
         return False
-    is_other = suffix != ".php" or change.is_of_link
-    if is_other or _is_of_installation(change) or _is_config(change.place):
+    if suffix != ".php" or _is_of_installation(change) or _is_config(change.place):
         return True
     folders = change.place.split("/")
     if not _ROUTED_FOLDERS.isdisjoint(folders) or _mentions(_ROUTING, change):
