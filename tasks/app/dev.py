@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.adapters.files.tree import WorkingTree
+from tasks.adapters.docker.build_context import built_from
+from tasks.adapters.files.tree import Rules, WorkingTree
 from tasks.adapters.identity import this_run
 from tasks.app import environments, wiring
+from tasks.app.assembly import is_assembled
 from tasks.app.existing import ExistingEnvironment, mail_url
-from tasks.app.paths import PROJECT
+from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
 from tasks.app.sleep import be_used
 from tasks.core.environment import Owner, Record
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.names import Names
 from tasks.core.project_files import moved
+from tasks.core.setting_paths import BUILT
 from tasks.core.working_tree import is_passed_over, place_of
 from tasks.flows import workshop
+from tasks.flows.build import BAKE
+from tasks.flows.smoke import LOGIN
 from tasks.flows.target import UNFINISHED, Target, owner_of
 from tasks.flows.workshop import DevPlan, Shown, plan_dev
 
@@ -142,17 +147,33 @@ def find(
     names = wiring.settled(session, names)
     target = wiring.target(session, names.environment)
     owner = owner_of(names, session.git.repository())
-    folders = session.settings.paths.folders
-    tree = WorkingTree(
-        {there: PROJECT / here for there, here in folders.items()}, place_of, is_passed_over
-    )
     shown = Shown(
-        *(target.workshop, owner, names, tree),
+        *(target.workshop, owner, names, _tree(session)),
+        status=lambda: target.deployer.get(names, LOGIN).status,
         known=lambda: _places_at(session, target.inspector.record(owner, names)),
         why_over=lambda: _why_over(session, names),
         debugger=debugger,
     )
     return Dev(session, shown, target)
+
+
+def _tree(session: Session) -> WorkingTree:
+    """Return the project's folders, of which is shown what a build takes."""
+    folders = session.settings.paths.folders
+    back = {here: there for there, here in folders.items()}
+
+    def taken(paths: Collection[str]) -> Collection[str]:
+        # A builder that is given the checkout itself does not ask git.
+        if not is_assembled(session.settings):
+            return paths
+        return {moved(name, back) for name in session.git.files(*folders.values())}
+
+    built = built_from(ROOT, BAKE, folders).of_project(PROJECT, BUILT)
+    return WorkingTree(
+        {there: PROJECT / here for there, here in folders.items()},
+        Rules(place_of, is_passed_over, taken, built.refusal),
+        session.console.warn,
+    )
 
 
 def _runs(target: Target[Any], owner: Owner, names: Names) -> bool:

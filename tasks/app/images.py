@@ -254,7 +254,8 @@ def _folders(session: Session) -> tuple[str, ...]:
 
 def _inputs(session: Session, bake: str) -> BuildInputs:
     """Return the files of the project that the images of a bake file are built from."""
-    built, settings = built_from(session.root, bake), session.settings
+    settings = session.settings
+    built = built_from(session.root, bake, settings.paths.folders)
     if not is_assembled(settings):
         return built
     return ProjectInputs(built.paths, built.holds, settings.paths.folders)

@@ -6,6 +6,7 @@ docroot/themes/…, docroot/translations/…, config/….
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ _PASSED_OVER = re.compile(
 _PLUGIN_CLASS = re.compile(r"docroot/plugins/([^/]+)/\1\.php")
 _PLUGIN_CONFIG = re.compile(r"docroot/plugins/[^/]+/Config/config\.php")
 _SCHEDULE = "config/cron.json"
+_PLUGINS = PLACES[f"{BUILT}/plugins"]
 _THEMES = PLACES[f"{BUILT}/themes"]
 _COMPILED_SUFFIXES = {".yaml", ".yml", ".xml", ".ini", ".json"}
 """Of services and routes, mappings, and texts in other languages."""
@@ -49,6 +51,22 @@ _CLASS = re.compile(rb"\b(?:class|interface|trait|enum)\s+\w")
 _CONSTANT = re.compile(rb"\b(?:const|case)\b[^;:=]*=[^;]*;")
 _INHERITED = re.compile(rb"\bextends\s+[\w\\]+|^\s+use\s[^;]*;", re.MULTILINE)
 """What a class has from others: attributes with routes, maybe. Imports begin their line."""
+
+
+class Link(bytes):
+    """Where a link leads, in place of a file's content."""
+
+    @property
+    def target(self) -> str:
+        """Where it leads."""
+        return self.decode(errors="surrogateescape")
+
+
+def key_of(content: bytes) -> str:
+    """Return what tells a content from others, as ``LIST`` in flows/workshop_words.py does."""
+    if isinstance(content, Link):
+        return f"link {content.target}"
+    return hashlib.sha256(content).hexdigest()
 
 
 def is_passed_over(name: str) -> bool:
@@ -76,7 +94,7 @@ class FileChange:
     Attributes:
         place: where the image has it.
         before: its content before; None if it was not there, or that is unknown.
-        after: its content; None if it is removed.
+        after: its content; None if it is removed. Of a link both are a ``Link``.
     """
 
     place: str
@@ -87,6 +105,11 @@ class FileChange:
     def is_new_or_gone(self) -> bool:
         """Whether there was no such file, or is none any more."""
         return self.before is None or self.after is None
+
+    @property
+    def is_of_link(self) -> bool:
+        """Whether it is, or was, a link: what it leads to may be anything."""
+        return isinstance(self.before, Link) or isinstance(self.after, Link)
 
 
 @dataclass(frozen=True)
@@ -132,6 +155,8 @@ def _is_compiled(change: FileChange) -> bool:
     place, suffix = change.place, _suffix(change.place)
     if _is_static(place) or place.startswith(f"{_THEMES}/") or place == _SCHEDULE:
         return False
+    if change.is_of_link:
+        return True
     if suffix == ".twig":
         # Of a plugin without templates, their folder is not known to Twig.
         return change.is_new_or_gone
@@ -175,7 +200,9 @@ def _suffix(place: str) -> str:
 
 
 def _is_of_installation(change: FileChange) -> bool:
-    if _PLUGIN_CONFIG.fullmatch(change.place):
+    if _PLUGIN_CONFIG.fullmatch(change.place) or (
+        change.is_of_link and change.place.startswith(f"{_PLUGINS}/")
+    ):
         return True
     return change.is_new_or_gone and _PLUGIN_CLASS.fullmatch(change.place) is not None
 
@@ -190,7 +217,7 @@ def differing(
     """Return the places of files that have to be written or removed.
 
     Args:
-        wanted: the hash of each file of the project, by its place.
+        wanted: the key of each file of the project, by its place.
         there: the same of what the environment has, the release's own files among them.
         known: places of files that the project is known to have had.
     """

@@ -347,7 +347,7 @@ def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tu
         )
     targets = plan.definition.targets
     sources = {
-        name: build_context.read(tools.buildx.root, name, target)
+        name: build_context.read(tools.buildx.root, name, target, tools.buildx.folders)
         for name, target in targets.items()
     }
     key = partial(

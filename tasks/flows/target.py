@@ -624,7 +624,10 @@ class Workshop(Exclusive, Protocol):
         """
 
     def hashes(self, owner: Owner, names: Names) -> Mapping[str, str]:
-        """Return the SHA-256 of each file in those places, by its path in Mautic's project."""
+        """Return the key of each file and link there, by its path in Mautic's project.
+
+        It is the one of ``key_of`` in core/working_tree.py.
+        """
 
     def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
         """Write files, as a tar archive has them, and remove others."""
@@ -643,7 +646,7 @@ class Workshop(Exclusive, Protocol):
             routes: whether routes may have changed; otherwise those in use are taken along.
 
         Raises:
-            SuiteError: it cannot be compiled; the one in use stays.
+            SuiteError: it cannot be compiled; the one in use stays, beside the files as they are.
         """
 
     def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:

@@ -7,7 +7,6 @@ not wait for it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import signal
 import tarfile
@@ -21,11 +20,14 @@ from tasks.core.environment import Holder, Owner
 from tasks.core.errors import HeldError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.working_tree import FileChange, Reaction, differing, reaction
+from tasks.core.working_tree import FileChange, Link, Reaction, differing, key_of, reaction
+from tasks.flows.smoke import LOGIN
 from tasks.flows.target import Workshop
 
 SHOWN_MAX = 3
 """How many files one message names."""
+FAILING = 500
+"""The least status of a site that fails."""
 PATIENCE_SECONDS = 15.0
 """How long what is being compiled may take to end when the environment is left."""
 
@@ -37,7 +39,7 @@ class Tree(Protocol):
         """Return the content of each file, by its place; changes count from here on."""
 
     def read(self, place: str) -> bytes | None:
-        """Return a file's content, or None if it is gone."""
+        """Return a file's content, a ``Link`` where it is one, or None if it is gone."""
 
     def changed(self) -> set[str]:
         """Return the places of files that have changed since; it takes a moment."""
@@ -63,6 +65,8 @@ class Shown:
     Attributes:
         known: returns the places of files that the deployed images have of the project.
         why_over: returns why the tree is no longer the branch's, or an empty string.
+        status: asks the site for its login page, and returns the status; SuiteError if there is no
+            response.
         debugger: whether PHP runs with Xdebug.
     """
 
@@ -70,6 +74,7 @@ class Shown:
     owner: Owner
     names: Names
     tree: Tree
+    status: Callable[[], int]
     known: Callable[[], Sequence[str]] = tuple
     why_over: Callable[[], str] = lambda: ""
     debugger: bool = False
@@ -215,7 +220,7 @@ def _without_waiting(console: WorkshopConsole) -> Callable[[str], None]:
 
 def _show_first(shown: Shown, contents: Mapping[str, bytes], console: WorkshopConsole) -> Reaction:
     """Write what differs from the images; return what that asks for."""
-    wanted = {place: hashlib.sha256(content).hexdigest() for place, content in contents.items()}
+    wanted = {place: key_of(content) for place, content in contents.items()}
     there = shown.workshop.hashes(shown.owner, shown.names)
     # What the image has of a file was never read, so everything may have changed in it.
     changes = [
@@ -285,6 +290,10 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     with tarfile.open(fileobj=content, mode="w") as tar:
         for place, data in files.items():
             entry = tarfile.TarInfo(place)
+            if isinstance(data, Link):
+                entry.type, entry.linkname = tarfile.SYMTYPE, data.target
+                tar.addfile(entry)
+                continue
             entry.size = len(data)
             # As docker/mautic/build/add.sh: what is meant to be run can be.
             entry.mode = 0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644
@@ -445,11 +454,25 @@ class _Chores:
         if asked.compile:
             self._console.say(f"compiling, for {_named(asked.compile)} …")
             started = time.monotonic()
-            workshop.compile(*place, routes=asked.routes)
+            try:
+                workshop.compile(*place, routes=asked.routes)
+            except SuiteError as error:
+                error.message = f"{error.message}; {self._what_is_served()}"
+                raise
             self._console.success(f"compiled ({time.monotonic() - started:.1f} s)")
         if asked.install:
             workshop.install(*place)
         return True
+
+    def _what_is_served(self) -> str:
+        """Return what becomes of pages: each reads some of the files, whatever is compiled."""
+        try:
+            status = self._shown.status()
+        except SuiteError as error:
+            return f"pages fail until that is mended: {error.message}"
+        if status >= FAILING:
+            return f"pages fail until that is mended: {LOGIN} answers {status}"
+        return f"the one before is used, and {LOGIN} answers"
 
     def _follow(self, asked: Reaction) -> bool:
         workshop, place = self._shown.workshop, (self._shown.owner, self._shown.names)

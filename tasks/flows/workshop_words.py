@@ -7,8 +7,12 @@ from tasks.core.working_tree import PLACES
 _PROJECT = "/var/www/html"
 _FOLDERS = " ".join(PLACES.values())
 
-LIST = ("sh", "-c", f"cd {_PROJECT} && find {_FOLDERS} -type f -exec sha256sum {{}} +")
-"""Writes the SHA-256 of each file."""
+LIST = (
+    *("sh", "-c"),
+    f"cd {_PROJECT} && find {_FOLDERS} -type l -printf 'link %l  %p\\n'"
+    " -o -type f -exec sha256sum {} +",
+)
+"""Writes the SHA-256 of each file, and where each link leads."""
 
 UNPACK = (
     *("sh", "-euc"),
@@ -66,6 +70,6 @@ def compiling(*, routes: bool) -> tuple[str, ...]:
 
 
 def listed(text: str) -> dict[str, str]:
-    """Return the hashes that ``LIST`` has written, by path."""
+    """Return the keys that ``LIST`` has written, by path."""
     pairs = (line.partition("  ") for line in text.splitlines())
     return {path: key for key, _, path in pairs if path}

@@ -23,12 +23,14 @@ from tests.support.local import World, make_world, until_says
 from tests.support.realnode.bed import mautic_images
 from tests.support.suite import git
 from tests.support.workshop import (
+    CONFIG,
     DEADLINE_SECONDS,
     DEPLOYED,
     OURS,
     PAGE,
     PATH,
     SERVICES,
+    STYLE,
     Editor,
     leave,
     showing,
@@ -132,12 +134,38 @@ def test_what_cannot_be_compiled_is_told_and_served_once_it_is_mended(
     editor: Editor, dev: Popen[str]
 ) -> None:
     editor.save(f"{OURS}/Config/services.php", "<?php throw new RuntimeException('unfinished');")
-    said = until_says(dev, "the cache cannot be compiled")
+    said = until_says(dev, "the one before is used, and /s/login answers")
     assert f"shown: docroot/{OURS}/Config/services.php" in said
     editor.served(DEPLOYED)
     editor.save(f"{OURS}/Config/services.php", SERVICES)
     until_says(dev, "compiled (")
     editor.served(DEPLOYED)
+
+
+def test_pages_that_fail_until_a_mistake_is_mended_are_told(
+    editor: Editor, dev: Popen[str]
+) -> None:
+    editor.save(f"{OURS}/Config/config.php", "<?php return [;")
+    until_says(dev, "pages fail until that is mended: /s/login answers 500")
+    editor.save(f"{OURS}/Config/config.php", CONFIG)
+    until_says(dev, "compiled (")
+    editor.served(DEPLOYED)
+
+
+def test_a_link_is_followed_where_it_is_shown_and_never_on_this_machine(
+    world: DevWorld, editor: Editor, dev: Popen[str], tmp_path: Path
+) -> None:
+    (tmp_path / "secret.css").write_text("the host's")
+    css = (world.checkout / editor.folder / STYLE).parent
+    (css / "out.css").symlink_to(tmp_path / "secret.css")
+    until_says(dev, f"{STYLE.rpartition('/')[0]}/out.css is a link to {tmp_path}/secret.css")
+    (css / "in.css").symlink_to("hello.css")
+    (css.parent / "styles").symlink_to("css")
+    editor.served("/* one */", "/themes/acme/styles/in.css")
+    assert editor.get("/themes/acme/css/out.css")[0] == 404
+    leave(dev)
+    for link in (css / "out.css", css / "in.css", css.parent / "styles"):
+        link.unlink()
 
 
 def test_a_second_run_and_a_deploy_meet_the_first(world: DevWorld, dev: Popen[str]) -> None:

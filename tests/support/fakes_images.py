@@ -158,6 +158,7 @@ class FakeBuildx(Calls):
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
     file: str = "docker-bake.hcl"
+    folders: Mapping[str, str] = field(default_factory=dict)
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()

@@ -6,12 +6,11 @@ does not track them, and the Dockerfiles do not copy them.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from tasks.core.errors import InputError
 from tasks.core.images.bake_file import build_folders
 from tasks.core.images.content_key import MAIN, BakeTarget, Sources
 from tasks.core.images.ignore_file import IgnoreFile
+from tasks.core.images.links import EndlessLinkError, followed
+from tasks.core.project_files import moved
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,16 @@ class BuildContext:
         root: the folder that its path is relative to.
         folder: its path.
         ignore_file: path of its ignore file, which need not exist.
+        folders: folders below the root, and where the project has them: what errors name.
+        in_place: whether the project's files lie in these folders; otherwise the root is the
+            project, which has them where it has them.
     """
 
     root: Path
     folder: str
     ignore_file: Path
+    folders: Mapping[str, str] = field(default_factory=dict)
+    in_place: bool = True
 
     @cached_property
     def ignore(self) -> IgnoreFile:
@@ -59,12 +65,58 @@ class BuildContext:
         """
         yield from self._below("")
 
-    def _below(self, folder: str) -> Iterator[str]:
-        place = self.root / self.folder
+    def named(self, path: str) -> str:
+        """Return what the user calls a path of the folder."""
+        place = os.path.normpath(f"{self.folder}/{path}")
+        return moved(f"{place}/", self.folders).removesuffix("/") or place
+
+    def disk(self, path: str) -> Path:
+        """Return where a path of the folder is."""
+        return self.root / (f"{self.folder}/{path}" if self.in_place else self.named(path))
+
+    def leads_to(self, link: str) -> str:
+        """Return where a link leads, relative to the folder; empty for that itself.
+
+        Raises:
+            InputError: it is to nothing that the builder gets as well.
+        """
         try:
-            entries = sorted(os.scandir(place / folder), key=lambda entry: entry.name)
+            real = followed(link, self._target)
+        except EndlessLinkError as error:
+            raise InputError(f"{self._shown(link)}, and leads to itself") from error
+        if real is None:
+            raise self.refused(link)
+        place = self.disk(real)
+        if real and (
+            self.ignore.prunes(real)
+            if place.is_dir()
+            else place.exists() and self.ignore.leaves_out(real)
+        ):
+            raise self.refused(link)
+        return real
+
+    def refused(self, link: str) -> InputError:
+        """Return the error for a link to what the builder does not get."""
+        return InputError(
+            f"{self._shown(link)}, which is not in the image",
+            hint="put there what it leads to; a link may lead, by a relative path, to what else "
+            "the images get from there, too",
+        )
+
+    def _shown(self, link: str) -> str:
+        return f"{self.named(link)} is a link to {self._target(link)}"
+
+    def _target(self, path: str) -> str | None:
+        try:
+            return str(self.disk(path).readlink())
+        except OSError:
+            return None  # it is none
+
+    def _below(self, folder: str) -> Iterator[str]:
+        try:
+            entries = sorted(os.scandir(self.disk(folder)), key=lambda entry: entry.name)
         except OSError as error:
-            raise InputError(f"{place / folder} cannot be read: {error.strerror}") from error
+            raise InputError(f"{self.named(folder)} cannot be read: {error.strerror}") from error
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -72,36 +124,11 @@ class BuildContext:
                     yield from self._below(path)
             elif not self.ignore.leaves_out(path):
                 if entry.is_symlink():
-                    self._check_link(path)
+                    self.leads_to(path)
                 elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                    raise InputError(f"{place / path} is neither a file nor a folder nor a link")
+                    named = self.named(path)
+                    raise InputError(f"{named} is neither a file nor a folder nor a link")
                 yield path
-
-    def _check_link(self, path: str) -> None:
-        place = self.root / self.folder
-        target = str((place / path).readlink())
-        if _is_circular(place / path):
-            raise InputError(
-                f"{Path(self.folder) / path} is a link to {target}, and leads to itself"
-            )
-        written = os.path.normpath(Path(path).parent / target)
-        real = os.path.relpath(os.path.realpath(place / path), os.path.realpath(place))
-        is_outside = any(
-            way.split("/")[0] == ".." or way.startswith("/") for way in (written, real)
-        )
-        leads_to = place / real
-        if not is_outside and real != ".":
-            is_outside = (
-                self.ignore.prunes(real)
-                if leads_to.is_dir()
-                else leads_to.exists() and self.ignore.leaves_out(real)
-            )
-        if is_outside:
-            raise InputError(
-                f"{Path(self.folder) / path} is a link to {target}, which is not in the image",
-                hint="put there what it leads to; a link may lead, by a relative path, to what "
-                f"the images get of {self.folder}, too",
-            )
 
 
 @dataclass(frozen=True)
@@ -136,13 +163,48 @@ class BuiltFrom:
             for context in self.contexts
         )
 
+    def of_project(self, project: Path, folder: str) -> BuiltFrom:
+        """Return the contexts of one folder with the project's files where the project has them.
 
-def built_from(root: Path, bake_file: str) -> BuiltFrom:
+        Args:
+            project: the project.
+            folder: the contexts' path.
+        """
+        own = (context for context in self.contexts if context.folder == folder)
+        return replace(
+            self,
+            contexts=tuple(replace(context, root=project, in_place=False) for context in own),
+        )
+
+    def refusal(self, link: str, others: Collection[str]) -> str:
+        """Return why the images do not get a link; empty if they do.
+
+        Args:
+            link: its path, relative to the root.
+            others: the files and links that they get.
+        """
+        for context in self.contexts:
+            path = link.removeprefix(f"{context.folder}/")
+            if not _is_below(link, context.folder) or context.ignore.leaves_out(path):
+                continue
+            try:
+                real = context.leads_to(path)
+            except InputError as error:
+                return error.message
+            way = os.path.normpath(f"{context.folder}/{real}")
+            is_got = any(_is_below(f"{other}/", way) for other in others)
+            if not is_got and context.disk(real).exists():
+                return context.refused(path).message
+        return ""
+
+
+def built_from(root: Path, bake_file: str, folders: Mapping[str, str] | None = None) -> BuiltFrom:
     """Return what the images of a bake file are built from.
 
     Args:
         root: the folder that its paths are relative to.
         bake_file: its path.
+        folders: folders below the root, and where the project has them: what errors name.
     """
     text = (root / bake_file).read_text()
     found = sorted(build_folders(text), key=str)
@@ -151,7 +213,7 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
     for place in found:
         if not (root / place.folder).is_dir():
             continue  # the build says so
-        context = _context(root, place.folder, place.dockerfile)
+        context = _context(root, place.folder, place.dockerfile, folders or {})
         contexts.append(context)
         named = [root / place.folder / place.dockerfile] if place.dockerfile else []
         files |= {
@@ -160,12 +222,15 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
     return BuiltFrom(tuple(contexts), frozenset(files))
 
 
-def read(root: Path, name: str, target: BakeTarget) -> Sources:
+def read(
+    root: Path, name: str, target: BakeTarget, project: Mapping[str, str] | None = None
+) -> Sources:
     """Return what the builder reads for a target.
 
     Args:
         root: the folder that the bake file's paths are relative to.
         name: the target's name, for errors.
+        project: folders below the root, and where the project has them: what errors name.
 
     Raises:
         InputError: a context or Dockerfile does not exist, or is not on this machine; or a context
@@ -192,27 +257,21 @@ def read(root: Path, name: str, target: BakeTarget) -> Sources:
     return Sources(
         dockerfile=hashlib.sha256(text).hexdigest(),
         contexts={
-            context: _entries(_context(root, place, named if context == MAIN else None))
+            context: _entries(
+                _context(root, place, named if context == MAIN else None, project or {})
+            )
             for context, place in folders.items()
         },
     )
 
 
-def _context(root: Path, folder: str, dockerfile: str | None) -> BuildContext:
+def _context(
+    root: Path, folder: str, dockerfile: str | None, folders: Mapping[str, str]
+) -> BuildContext:
     place = root / folder
     own = place / f"{dockerfile}.dockerignore"
-    return BuildContext(
-        root, folder, own if dockerfile and own.is_file() else place / ".dockerignore"
-    )
-
-
-def _is_circular(link: Path) -> bool:
-    """Return True if following a link never ends."""
-    try:
-        link.stat()
-    except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
+    ignore_file = own if dockerfile and own.is_file() else place / ".dockerignore"
+    return BuildContext(root, folder, ignore_file, folders)
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -220,16 +279,16 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _entries(context: BuildContext) -> dict[str, str]:
-    place = context.root / context.folder
-    return {path: _entry(place / path) for path in context.paths()}
+    return {path: _entry(context, path) for path in context.paths()}
 
 
-def _entry(path: Path) -> str:
+def _entry(context: BuildContext, path: str) -> str:
     """Return the kind of a file, and its hash or a link's target."""
-    if path.is_symlink():
-        return f"link {path.readlink()}"
+    place = context.disk(path)
+    if place.is_symlink():
+        return f"link {place.readlink()}"
     try:
-        with path.open("rb") as file:
+        with place.open("rb") as file:
             return f"file {hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{context.named(path)} cannot be read: {error.strerror}") from error

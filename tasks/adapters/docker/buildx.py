@@ -172,7 +172,7 @@ class Buildx:
         self._runner = runner
         self.root = root
         self.file = file
-        self._folders = folders or {}
+        self.folders = folders or {}
 
     def definition(self, variables: Mapping[str, str], *, kept: bool = False) -> Definition:
         """Evaluate the bake file with these variables.
@@ -298,7 +298,7 @@ class Buildx:
         )
         if done.returncode != 0:
             error = diagnose(self._runner, done)
-            for there, here in self._folders.items():
+            for there, here in self.folders.items():
                 error.message = error.message.replace(f"{there}/", f"{here}/")
                 error.output = error.output and error.output.replace(f"{there}/", f"{here}/")
             raise error

@@ -6,10 +6,15 @@ system that a working tree may lie on, and none of it is needed for a few thousa
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from tasks.core.working_tree import Link
 
 POLL_SECONDS = 0.2
 """How often the folders are looked at."""
@@ -17,45 +22,76 @@ SETTLE_SECONDS = 0.05
 """How long a change has to be over: editors and git write several times."""
 SHARE = 5
 """The part of the time that looking may take is one of so many."""
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}
+"""Of a path that is no more what it was: there is nothing, a link, or something that is none."""
 
-Stamp = tuple[int, int, int]
-"""A file's time of change, size and inode: one of them differs after each writing."""
+Stamp = tuple[int, int, int, int]
+"""The time of change, size, inode and mode of a file or link: one differs after each writing."""
 
 
-class WorkingTree:
-    """The files of some folders.
+@dataclass(frozen=True)
+class Rules:
+    """What of the folders is shown: what the images would get of them.
 
-    Args:
-        folders: the folders, by what they are called.
+    Paths begin with what their folder is called.
+
+    Attributes:
         place_of: returns what a file is called, by its folder's name and its path in there; empty
             for one that is left out.
         is_passed_over: returns whether files and folders of a name are left out.
+        taken: returns those of some files and links that the images get.
+        refusal: returns why the images do not get a link, if these are all others that they get;
+            empty if they do.
+    """
+
+    place_of: Callable[[str, str], str]
+    is_passed_over: Callable[[str], bool]
+    taken: Callable[[Collection[str]], Collection[str]]
+    refusal: Callable[[str, Collection[str]], str]
+
+
+class WorkingTree:
+    """The files and links of some folders; no link is followed.
+
+    Args:
+        folders: the folders, by what they are called.
+        rules: what of them is shown.
+        warn: called with why a link is left out, once.
     """
 
     def __init__(
-        self,
-        folders: Mapping[str, Path],
-        place_of: Callable[[str, str], str],
-        is_passed_over: Callable[[str], bool],
+        self, folders: Mapping[str, Path], rules: Rules, warn: Callable[[str], None]
     ) -> None:
         self._folders = folders
-        self._place_of = place_of
-        self._is_passed_over = is_passed_over
+        self._rules = rules
+        self._warn = warn
+        self._found: dict[str, Stamp] = {}
+        self._shown: dict[str, Stamp] = {}
         self._paths: dict[str, Path] = {}
-        self._stamps: dict[str, Stamp] = {}
+        self._refused: set[str] = set()
 
     def contents(self) -> dict[str, bytes]:
-        """Return the content of each file, by its place; changes count from here on."""
-        self._stamps = self._scan()
-        read = {place: self.read(place) for place in self._stamps}
+        """Return the content of each file and link, by its place; changes count from here on."""
+        self._found = self._scan()
+        self._shown = self._choose()
+        read = {place: self.read(place) for place in self._shown}
         return {place: content for place, content in read.items() if content is not None}
 
     def read(self, place: str) -> bytes | None:
-        """Return a file's content, or None if it is gone."""
-        try:
-            return self._paths[place].read_bytes()
-        except (KeyError, FileNotFoundError, NotADirectoryError):
+        """Return a file's content, or where a link leads, or None if it is gone."""
+        if place not in self._shown:
             return None
+        path = self._paths[place]
+        try:
+            if stat.S_ISLNK(self._shown[place][-1]):
+                return Link(os.fsencode(path.readlink()))
+            # What has become a link since is none of the project's files.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123
+                return file.read()
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
 
     def changed(self) -> set[str]:
         """Return the places of files that have changed since the last time, once they are still.
@@ -64,7 +100,7 @@ class WorkingTree:
         """
         started = time.monotonic()
         now = self._scan()
-        if now == self._stamps:
+        if now == self._found:
             time.sleep(max(POLL_SECONDS, SHARE * (time.monotonic() - started)))
             return set()
         while True:
@@ -72,24 +108,42 @@ class WorkingTree:
             before, now = now, self._scan()
             if before == now:
                 break
-        found = {place for place, _ in self._stamps.items() ^ now.items()}
-        self._stamps = now
-        return found
+        self._found, shown = now, self._shown
+        self._shown = self._choose()
+        return {place for place, _ in shown.items() ^ self._shown.items()}
+
+    def _choose(self) -> dict[str, Stamp]:
+        """Return what is shown of what was found, by its place."""
+        taken = set(self._rules.taken(self._found.keys())) & self._found.keys()
+        links = {path for path in taken if stat.S_ISLNK(self._found[path][-1])}
+        refusals = {path: self._rules.refusal(path, taken) for path in sorted(links)}
+        refused = {path: reason for path, reason in refusals.items() if reason}
+        for reason in refused.values():
+            if reason not in self._refused:
+                self._warn(f"{reason}: it is left out, and inv build refuses it")
+        self._refused = set(refused.values())
+        shown = {}
+        for path in taken - refused.keys():
+            folder = next(name for name in self._folders if path.startswith(f"{name}/"))
+            inner = path.removeprefix(f"{folder}/")
+            place = self._rules.place_of(folder, inner)
+            self._paths[place] = self._folders[folder] / inner
+            shown[place] = self._found[path]
+        return shown
 
     def _scan(self) -> dict[str, Stamp]:
-        stamps = {}
+        found = {}
         for folder, root in self._folders.items():
             for path, entry in self._below(str(root), ""):
-                place = self._place_of(folder, path)
-                # A link counts as what it leads to.
+                if not self._rules.place_of(folder, path):
+                    continue
                 try:
-                    found = entry.stat()
+                    seen = entry.stat(follow_symlinks=False)
                 except OSError:
-                    continue  # it leads nowhere, or is gone again
-                if place:
-                    self._paths[place] = Path(entry.path)
-                    stamps[place] = (found.st_ctime_ns, found.st_size, found.st_ino)
-        return stamps
+                    continue  # it is gone again
+                stamp = (seen.st_ctime_ns, seen.st_size, seen.st_ino, seen.st_mode)
+                found[f"{folder}/{path}"] = stamp
+        return found
 
     def _below(self, folder: str, path: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
@@ -97,10 +151,10 @@ class WorkingTree:
         except (FileNotFoundError, NotADirectoryError):
             return  # gone again
         for entry in entries:
-            if self._is_passed_over(entry.name):
+            if self._rules.is_passed_over(entry.name):
                 continue
             name = f"{path}/{entry.name}" if path else entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self._below(entry.path, name)
-            elif entry.is_file():
+            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
                 yield name, entry

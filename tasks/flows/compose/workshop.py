@@ -120,7 +120,7 @@ class ComposeWorkshop:
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear, which compiles beside and then swaps."""
         words = compiling(routes=routes)
-        self._run(owner, names, words, "the cache cannot be compiled; the one before is used")
+        self._run(owner, names, words, "the cache cannot be compiled")
 
     def follow(self, owner: Owner, names: Names, go_on: Callable[[], bool]) -> bool:
         """Return True: what is compiled is common to all services."""

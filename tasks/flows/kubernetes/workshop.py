@@ -153,7 +153,7 @@ class ClusterWorkshop:
     def _compile(self, names: Names, pod: ShowingPod) -> None:
         routings = self.routings
         words = compiling(routes=self.routed.get(pod.uid, 0) < routings)
-        self._ask(names, pod, words, "the cache cannot be compiled; the one before is used")
+        self._ask(names, pod, words, "the cache cannot be compiled")
         if pod.uid in self.filled:
             # Another one has compiled its image's files, and gets the tree's with the next change.
             self.routed[pod.uid] = routings

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from tasks.core.setting_paths import ProjectPaths
 from tasks.core.working_tree import (
     PLACES,
     FileChange,
+    Link,
     Reaction,
     differing,
     is_passed_over,
+    key_of,
     place_of,
     reaction,
 )
@@ -111,6 +115,31 @@ def test_the_cache_is_compiled_only_where_it_depends_on_the_change(
     place: str, before: bytes | None, after: bytes | None, asked: Reaction
 ) -> None:
     assert reaction([FileChange(place, before, after)]) == asked
+
+
+LINKED = {
+    "of a class": (f"{PLUGIN}/Model/A.php", True, True),
+    "of a plugin's folder": ("docroot/plugins/BrkBundle", True, True),
+    "of texts": (f"{PLUGIN}/Translations/de", True, True),
+    "of the configuration": ("config/bundles_local.php", True, False),
+    "of a picture": (f"{PLUGIN}/Assets/a.png", False, True),
+    "of a theme": ("docroot/themes/acme", False, False),
+}
+
+
+@pytest.mark.parametrize(("place", "compiles", "installs"), LINKED.values(), ids=LINKED)
+@pytest.mark.parametrize("other", [None, BODY])
+def test_a_link_may_lead_to_anything(
+    place: str, compiles: bool, installs: bool, other: bytes | None
+) -> None:
+    for before, after in ((other, Link(b"b")), (Link(b"b"), other), (Link(b"b"), Link(b"c"))):
+        asked = reaction([FileChange(place, before, after)])
+        assert (bool(asked.compile), asked.routes, asked.install) == (compiles, compiles, installs)
+
+
+def test_a_link_is_no_file_of_the_same_bytes() -> None:
+    assert key_of(Link(b"b")) == "link b"
+    assert key_of(b"link b") == hashlib.sha256(b"link b").hexdigest()
 
 
 def test_several_changes_ask_for_everything_once() -> None:

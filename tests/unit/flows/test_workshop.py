@@ -17,6 +17,7 @@ from tasks.adapters.process import Interrupted
 from tasks.core.environment import Owner
 from tasks.core.errors import EngineError, HeldError, RefusedError, SuiteError
 from tasks.core.names import Names
+from tasks.core.working_tree import Link
 from tasks.flows.workshop import Shown, plan_dev, refuse_protected, run_dev, stop_dev
 from tests.support.deploys import until
 from tests.support.fakes import ME, NAMES, REQUEST, Calls, a_console
@@ -61,9 +62,9 @@ class FakeWorkshop(Calls):
         self.note("write")
         with tarfile.open(fileobj=io.BytesIO(files)) as tar:
             for entry in tar:
-                content = tar.extractfile(entry)
-                assert content
-                self.files[entry.name] = content.read()
+                content = tar.extractfile(entry) if entry.isfile() else None
+                target = Link(entry.linkname.encode())
+                self.files[entry.name] = content.read() if content else target
         for place in gone:
             del self.files[place]
 
@@ -130,11 +131,13 @@ class Bench:
     said: list[str] = field(default_factory=list)
     known: Sequence[str] = ()
     why_over: Callable[[], str] = str
+    status: Callable[[], int] = lambda: 200
 
     @property
     def shown(self) -> Shown:
         return Shown(
             *(self.workshop, REQUEST.owner, NAMES, self.tree),
+            status=self.status,
             known=lambda: self.known,
             why_over=self.why_over,
         )
@@ -241,7 +244,37 @@ def test_what_cannot_be_compiled_is_tried_again_with_the_next_change(bench: Benc
     ]
     seen = bench.run({PAGE: b"two"}, Waiting(bench.workshop))
     assert seen[2:-2] == [*("write", "compile with routes") * 2, "follow", "restart worker"]
-    assert "! it cannot be compiled" in bench.said
+    assert "! it cannot be compiled; the one before is used, and /s/login answers" in bench.said
+
+
+def _no_response() -> int:
+    raise SuiteError("http://a/s/login does not answer: refused")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (lambda: 500, "/s/login answers 500"),
+        (_no_response, "http://a/s/login does not answer: refused"),
+    ],
+)
+def test_what_cannot_be_compiled_may_be_what_each_page_reads(
+    bench: Bench, status: Callable[[], int], reason: str
+) -> None:
+    bench.tree.files = {CLASS: BODY}
+    bench.workshop.fails["compile with routes"] = [SuiteError("it cannot be compiled")]
+    bench.status = status
+    bench.run()
+    assert f"! it cannot be compiled; pages fail until that is mended: {reason}" in bench.said
+
+
+def test_a_link_is_shown_as_one(bench: Bench) -> None:
+    one, two = "docroot/themes/acme/a.css", "docroot/themes/acme/c.css"
+    bench.tree.files = {one: Link(b"b.css")}
+    bench.run({two: Link(b"../d.css")})
+    shown = bench.workshop.files
+    assert shown == {one: b"b.css", two: b"../d.css"}
+    assert {type(content) for content in shown.values()} == {Link}
 
 
 def test_the_next_change_does_not_wait_for_the_others_which_then_follow_both(bench: Bench) -> None:

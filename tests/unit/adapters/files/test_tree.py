@@ -2,30 +2,94 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.tree import WorkingTree
+from tasks.adapters.docker.build_context import built_from
+from tasks.adapters.files.tree import Rules, WorkingTree
+from tasks.adapters.git import Git
+from tasks.adapters.process import Runner
+from tasks.core.project_files import moved
+from tasks.core.redact import Redactor
+from tasks.core.working_tree import Link
+from tests.support.suite import git
+
+PLUGINS, THEMES = "docker/mautic/plugins", "docker/mautic/themes"
+FOLDERS = {PLUGINS: "src/plugins", THEMES: "themes"}
+"""Not as near to each other as the images get them."""
+BAKE = """target "mautic" {
+  context = "docker/mautic"
+}
+"""
 
 
 def place_of(folder: str, path: str) -> str:
-    return "" if path == "README.md" else f"{folder}/{path}"
+    return "" if path == "README.md" else f"{folder.rpartition('/')[2]}/{path}"
+
+
+@dataclass
+class Project:
+    """A project of which images are built that get plugins and themes, without maps."""
+
+    root: Path
+    said: list[str] = field(default_factory=list)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def link(self, name: str, target: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        return path
+
+    def tree(self) -> WorkingTree:
+        back = {here: there for there, here in FOLDERS.items()}
+        checkout = Git(Runner(Redactor()), self.root, {})
+        built = built_from(self.root / "suite", "bake.hcl", FOLDERS)
+        built = built.of_project(self.root, "docker/mautic")
+        rules = Rules(
+            place_of,
+            lambda name: name.endswith("~"),
+            lambda _: {moved(name, back) for name in checkout.files(*back)},
+            built.refusal,
+        )
+        return WorkingTree(
+            {there: self.root / here for there, here in FOLDERS.items()}, rules, self.said.append
+        )
+
+    def shown(self) -> set[str]:
+        """Return what is shown; what was said is about that."""
+        self.said.clear()
+        return set(self.tree().contents())
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "themes"
-    (folder / "acme" / "html").mkdir(parents=True)
-    (folder / "acme" / "html" / "page.twig").write_text("one")
-    (folder / "README.md").write_text("left out")
-    return folder
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path / "project")
+    made.write("suite/bake.hcl", BAKE)
+    made.write("suite/docker/mautic/.dockerignore", "**/*.map\n")
+    made.write("themes/acme/html/page.twig", "one")
+    made.write("themes/README.md", "left out")
+    git(made.root, "init", "--quiet")
+    return made
 
 
 @pytest.fixture
-def tree(root: Path) -> WorkingTree:
-    made = WorkingTree({"t": root}, place_of, lambda name: name.endswith("~"))
-    assert made.contents() == {"t/acme/html/page.twig": b"one"}
+def root(project: Project) -> Path:
+    return project.root / "themes"
+
+
+@pytest.fixture
+def tree(project: Project) -> WorkingTree:
+    made = project.tree()
+    assert made.contents() == {"themes/acme/html/page.twig": b"one"}
     return made
 
 
@@ -38,31 +102,118 @@ def test_a_file_is_written_in_place_or_by_another_of_the_same_size_and_time(
 ) -> None:
     page = root / "acme" / "html" / "page.twig"
     page.write_text("two")
-    assert tree.changed() == {"t/acme/html/page.twig"}
+    assert tree.changed() == {"themes/acme/html/page.twig"}
     assert tree.changed() == set()
     fresh = root / "acme" / "fresh~"
     fresh.write_text("six")
     fresh.replace(page)
-    assert tree.changed() == {"t/acme/html/page.twig"}
-    assert tree.read("t/acme/html/page.twig") == b"six"
+    assert tree.changed() == {"themes/acme/html/page.twig"}
+    assert tree.read("themes/acme/html/page.twig") == b"six"
 
 
 def test_files_and_folders_come_and_go(root: Path, tree: WorkingTree) -> None:
     (root / "other").mkdir()
     (root / "other" / "a.css").write_text("a")
     (root / "other" / "a.css~").write_text("an editor's")
-    (root / "link.css").symlink_to("other/a.css")
-    (root / "nowhere.css").symlink_to("gone")
-    assert tree.changed() == {"t/other/a.css", "t/link.css"}
-    assert tree.read("t/link.css") == b"a"
+    assert tree.changed() == {"themes/other/a.css"}
     (root / "acme").rename(root.parent / "aside")
-    assert tree.changed() == {"t/acme/html/page.twig"}
-    assert tree.read("t/acme/html/page.twig") is None
+    assert tree.changed() == {"themes/acme/html/page.twig"}
+    assert tree.read("themes/acme/html/page.twig") is None
 
 
-def test_a_folder_may_be_missing_and_come(tmp_path: Path) -> None:
-    tree = WorkingTree({"t": tmp_path / "later"}, place_of, lambda _: False)
-    assert tree.contents() == {}
-    (tmp_path / "later").mkdir()
-    (tmp_path / "later" / "a").write_text("a")
-    assert tree.changed() == {"t/a"}
+def test_a_folder_may_be_missing_and_come(project: Project, tree: WorkingTree) -> None:
+    project.write("src/plugins/A/A.php", "a")
+    assert tree.changed() == {"plugins/A/A.php"}
+
+
+def test_links_are_shown_as_the_images_have_them(project: Project, tree: WorkingTree) -> None:
+    project.write("src/plugins/A/A.php", "a")
+    targets = {
+        "a file": "A.php",
+        "a folder": "../A",
+        # It lies there in the images.
+        "a theme": "../../themes/acme/html/page.twig",
+        "maybe the release's": "../../app/some.php",
+    }
+    for name, target in targets.items():
+        project.link(f"src/plugins/A/{name}", target)
+    places = {f"plugins/A/{name}" for name in targets}
+    assert tree.changed() == places | {"plugins/A/A.php"}
+    for name, target in targets.items():
+        link = tree.read(f"plugins/A/{name}")
+        assert isinstance(link, Link)
+        assert link.target == target
+    project.link("src/plugins/A/a file", "B.php")
+    assert tree.changed() == {"plugins/A/a file"}
+    assert project.said == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "{root}/secret",
+        "{root}/src/plugins/A/A.php",
+        "../../../secret",
+        "../../../themes/acme/html/page.twig",
+        "out/secret",
+        "A.map",
+        "ignored.php",
+        "editors~",
+        "cache",
+    ],
+)
+def test_a_link_to_what_the_images_do_not_get_is_left_out_and_told_once(
+    project: Project, target: str
+) -> None:
+    for name in ("secret", "src/plugins/A/A.php", "src/plugins/A/A.map", "src/plugins/A/editors~"):
+        project.write(name, "")
+    project.write(".gitignore", "ignored.php\ncache\nout\n")
+    project.write("src/plugins/A/ignored.php", "")
+    project.write("src/plugins/A/cache/file", "")
+    project.link("src/plugins/A/out", "../../..")
+    tree = project.tree()
+    before = set(tree.contents())
+    target = target.format(root=project.root)
+    link = project.link("src/plugins/A/link", target)
+    assert tree.changed() == set()
+    project.write("src/plugins/A/B.php", "")
+    assert tree.changed() == {"plugins/A/B.php"}
+    assert tree.read("plugins/A/link") is None
+    (told,) = project.said
+    assert told.startswith(f"src/plugins/A/link is a link to {target}, which is not in the image")
+    link.unlink()
+    link.write_text("a file")
+    assert tree.changed() == {"plugins/A/link"}
+    assert before | {"plugins/A/link", "plugins/A/B.php"} == project.shown()
+
+
+def test_a_link_that_leads_to_itself_is_left_out(project: Project) -> None:
+    project.link("src/plugins/A/one", "other")
+    project.link("src/plugins/A/other", "one")
+    assert project.shown() == {"themes/acme/html/page.twig"}
+    assert [told.partition(", ")[0] for told in project.said] == [
+        "src/plugins/A/one is a link to other",
+        "src/plugins/A/other is a link to one",
+    ]
+
+
+def test_a_file_that_has_become_a_link_is_never_read_through_it(
+    project: Project, root: Path, tree: WorkingTree
+) -> None:
+    project.write("secret", "the host's")
+    page = root / "acme" / "html" / "page.twig"
+    page.unlink()
+    page.symlink_to(project.root / "secret")
+    assert tree.read("themes/acme/html/page.twig") is None
+    assert tree.changed() == {"themes/acme/html/page.twig"}
+    assert tree.read("themes/acme/html/page.twig") is None
+
+
+def test_what_git_ignores_is_shown_once_it_is_not_ignored(
+    project: Project, tree: WorkingTree
+) -> None:
+    project.write("themes/.gitignore", "*.log\n")
+    project.write("themes/acme/a.log", "a")
+    assert tree.changed() == {"themes/.gitignore"}
+    project.write("themes/acme/.gitignore", "!a.log\n")
+    assert tree.changed() == {"themes/acme/.gitignore", "themes/acme/a.log"}

@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,23 @@ def test_what_cannot_be_read_is_named(project: Project, name: str) -> None:
     with pytest.raises(InputError, match=f"nginx/{name} cannot be read: Permission denied"):
         project.keys()
     project.path(f"nginx/{name}").chmod(0o700)
+
+
+def test_what_is_refused_is_called_as_the_project_calls_it(project: Project) -> None:
+    place = project.path("mautic/plugins/One/link")
+    place.symlink_to("link")
+    read = partial(build_context.read, project.root, "code", TARGETS["code"])
+    folders = {"mautic/plugins": "docroot/plugins"}
+    with pytest.raises(InputError, match=r"^docroot/plugins/One/link is a link to link, and leads"):
+        read(folders)
+    place.unlink()
+    place.symlink_to("/etc/passwd")
+    with pytest.raises(InputError, match=r"^docroot/plugins/One/link is a link to /etc/passwd"):
+        read(folders)
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(InputError, match=r"^docroot/plugins/One/link is neither"):
+        read(folders)
 
 
 def test_names_that_are_not_utf8_are_paths_like_others(project: Project) -> None:

@@ -89,7 +89,7 @@ def test_what_cannot_be_written_or_compiled_is_told(bench: Bench, monkeypatch: A
         bench.workshop.write(*PLACE, b"a tar", [])
     failed = CommandError("it broke", output="Unknown class A")
     monkeypatch.setattr(bench.compose, "_execute", _raising(failed))
-    with pytest.raises(SuiteError, match="the one before is used") as found:
+    with pytest.raises(SuiteError, match="the cache cannot be compiled") as found:
         bench.workshop.compile(*PLACE, routes=True)
     assert found.value.output == "Unknown class A"
 

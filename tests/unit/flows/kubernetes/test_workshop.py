@@ -150,7 +150,7 @@ def test_the_pods_of_web_are_warmed_up(bench: Bench) -> None:
 
 
 def test_what_cannot_be_compiled_is_told(bench: Bench) -> None:
-    with pytest.raises(SuiteError, match="the one before is used"):
+    with pytest.raises(SuiteError, match="the cache cannot be compiled"):
         bench.workshop.compile(*PLACE, routes=True)
     bench.answer("web-1", "")
     bench.workshop.compile(*PLACE, routes=True)

@@ -24,8 +24,7 @@ final class Plugins
     public static function compile(): array
     {
         $routes = $services = [];
-        foreach (glob(PROJECT.'/docroot/plugins/*Bundle', GLOB_ONLYDIR) as $bundle) {
-            $config = is_file("{$bundle}/Config/config.php") ? require "{$bundle}/Config/config.php" : [];
+        foreach (self::configurations() as $bundle => $config) {
             // Only to see that it can be read.
             is_file("{$bundle}/Config/services.php") && require "{$bundle}/Config/services.php";
             foreach ($config['routes']['public'] ?? [] as $route) {
@@ -37,6 +36,21 @@ final class Plugins
         }
 
         return ['routes' => $routes, 'services' => $services];
+    }
+
+    /**
+     * What plugins say of themselves, by their folders; like Mautic's kernel each page reads it.
+     *
+     * @return array<string, array<string, mixed>>
+     */
+    public static function configurations(): array
+    {
+        $found = [];
+        foreach (glob(PROJECT.'/docroot/plugins/*Bundle', GLOB_ONLYDIR) as $bundle) {
+            $found[$bundle] = is_file("{$bundle}/Config/config.php") ? require "{$bundle}/Config/config.php" : [];
+        }
+
+        return $found;
     }
 
     public function answer(string $path): ?Response

@@ -27,6 +27,7 @@ final class Site
         header('Cache-Control: no-store');
         try {
             $this->parameters = new Parameters();
+            Plugins::configurations();
             $compiled = (new Cache($this->parameters))->read();
             $this->page = new Page($compiled);
             $this->plugins = new Plugins($compiled['plugins']);
