@@ -21,7 +21,8 @@ _inv() {
     [ -z "$line" ] || COMPREPLY+=("${line#"${word%"$2"}"}")
   done <<<"$found"
 }
-complete -o default -F _inv inv
+# By its name alone, bash passes ./inv over in the Tab by which bash-completion reads this file.
+complete -o default -F _inv inv ./inv
 """,
     "zsh": """\
 #compdef inv
@@ -30,7 +31,8 @@ _inv() {
   found=(${(f)"$("$words[1]" --complete -- "${(j: :)words[2,CURRENT]}" 2>/dev/null)"})
   if (( $#found )); then compadd -- $found; else _files; fi
 }
-compdef _inv inv
+# zsh reads this file when _inv is first called, by a Tab that wants its answer.
+if [[ $funcstack[1] == _inv ]]; then _inv "$@"; else compdef _inv inv; fi
 """,
     "fish": """\
 function __inv_words
@@ -46,9 +48,16 @@ complete -c inv -a '(__inv_words)'
 PLACES = {
     "bash": "~/.local/share/bash-completion/completions/inv",
     "zsh": "~/.local/share/zsh/site-functions/_inv",
-    "fish": "~/.config/fish/completions/inv.fish",
+    "fish": "~/.config/fish/conf.d/inv.fish",
 }
-"""Where each shell looks for it by itself; zsh once ``fpath`` names the folder."""
+"""Where each shell looks for it by itself, bash by bash-completion. What is in fish's folder of
+completions counts for commands on PATH alone, and ./inv is none."""
+
+ADVICE = {
+    "bash": "unless bash-completion is loaded, ~/.bashrc has to say: . {place}",
+    "zsh": "~/.zshrc has to say, before compinit: fpath+={place.parent}",
+}
+"""What else a shell may need."""
 
 LOOKED_UP = {
     "branch": BRANCHES,
