@@ -383,6 +383,9 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert world.get(MAIN, "/media/images/kept.png").text == "kept"
     assert world.secrets(MAIN) == password
     assert "migrate" not in world.ok("deploy", "--tag", v2).stderr
+    assert world.ok("--complete", "--", "rollback --to ").stdout.split() == [world.tag()]
+    elsewhere = world.ok("--complete", "--", "rollback --branch nowhere --to ")
+    assert elsewhere.stdout == ""
 
     back = world.ok("rollback", "--dry-run")
     assert f"({world.tag()})" in back.stdout.splitlines()[0]
