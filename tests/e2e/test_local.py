@@ -1060,8 +1060,7 @@ def test_without_engine_registry_image_or_environment_one_clear_error(
     assert unbuilt.returncode == 1
     assert "inv build" in unbuilt.stderr
 
-    for command in ("status", "logs", "url", "rollback"):
+    for command in ("status", "logs", "url", "rollback", "sleep", "wake", "pin"):
         absent = world.run(command, "--branch", "maim")
         assert absent.returncode == 2
-        assert "inv deploy" in absent.stderr
-        assert "main" in absent.stderr
+        assert "did you mean main? Otherwise make one: inv deploy" in absent.stderr
