@@ -213,6 +213,7 @@ class Suite(Program):
         """Print what may stand in the place of the last word of a command line."""
         from tasks.app.session import Session
 
+        self.update_config()  # by -f
         session = Session(invoke.Context(self.config))
         unwanted = refused(is_package=IS_PACKAGE)
         options = options_of(super()._make_parser().contexts)
