@@ -36,6 +36,11 @@ def check_given(session: Session, branch: str | None, *, new: bool) -> None:
         session.console.warn(told)
 
 
+def is_known(session: Session, branch: str) -> bool:
+    """Return whether this clone knows a branch; of a CI job's, which may know no other, True."""
+    return is_job(os.environ) or branch in {*session.git.heads(), *session.git.tracked()}
+
+
 def absence(session: Session, branch: str) -> str:
     """Return that a branch is nowhere, and which one was probably meant; empty if it is one."""
     if is_job(os.environ):

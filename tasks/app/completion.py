@@ -1,4 +1,4 @@
-"""Looks up what completes a command line: branches, environments, stacks, commits."""
+"""Looks up what completes a command line: branches, environments, stacks, commits, releases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def options_of(contexts: Mapping[str, ParserContext]) -> dict[str, dict[str, str
     """Return each task's options as they are typed, with the names of those that take a value."""
     return {
         task: {
-            flag: argument.name if argument.takes_value else ""
+            flag: argument.name.strip("_") if argument.takes_value else ""
             for flag, argument in context.flags.items()
         }
         for task, context in contexts.items()
@@ -28,8 +28,14 @@ def options_of(contexts: Mapping[str, ParserContext]) -> dict[str, dict[str, str
     }
 
 
-def look_up(session: Session, what: str) -> Sequence[str]:
-    """Return what there is, or nothing: whoever presses a key has no use for an error."""
+def look_up(session: Session, what: str, given: Mapping[str, str]) -> Sequence[str]:
+    """Return what there is, or nothing: whoever presses a key has no use for an error.
+
+    Args:
+        session: the run.
+        what: ``completion.BRANCHES`` and the like.
+        given: the values of the options given before, by name.
+    """
     try:
         match what:
             case completion.BRANCHES:
@@ -38,7 +44,28 @@ def look_up(session: Session, what: str) -> Sequence[str]:
                 return sorted(session.settings.environments)
             case completion.STACKS:
                 return sorted(session.settings.stacks)
+            case completion.RELEASES:
+                return _releases(session, given.get("env", ""), given.get("branch"))
             case _:
                 return session.git.recent(COMMITS_SHOWN)
     except SuiteError:
         return []
+
+
+def _releases(session: Session, env: str, branch: str | None) -> list[str]:
+    """Return the tags of a branch's earlier releases on this machine, the latest first.
+
+    Not those in a cluster, whose answer may take longer than a key.
+    """
+    from tasks.app import wiring
+    from tasks.flows.target import owner_of
+
+    names = session.names(env, branch)
+    if session.settings.environment(names.environment).target == "kubernetes":
+        return []
+    names = wiring.settled(session, names)
+    owner = owner_of(names, session.git.repository())
+    record = wiring.target(session, names.environment).inspector.record(owner, names)
+    history = record.history if record else ()
+    now = record.current.tag if record and record.current else ""
+    return [tag for tag in dict.fromkeys(each.tag for each in reversed(history)) if tag != now]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.terminal.console import Console
 from tasks.app import wiring
+from tasks.app.branches import is_known
 from tasks.core import door
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.redact import Redactor
@@ -61,8 +62,13 @@ def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnv
     owner = owner_of(names, session.git.repository())
     parts = tuple(target.inspector.status(owner, names))
     if not parts:
-        raise no_environment_error(target.inspector, names)
+        raise absent(session, target.inspector, names)
     return ExistingEnvironment(target, owner, names, parts)
+
+
+def absent(session: Session, inspector: Inspector, names: Names) -> InputError:
+    """Return the error for a branch without an environment, and what may have been meant."""
+    return no_environment_error(inspector, names, is_branch=is_known(session, names.branch))
 
 
 def mail_url(session: Session, found: ExistingEnvironment) -> str:

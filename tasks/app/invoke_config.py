@@ -25,7 +25,7 @@ from invoke.parser.context import to_flag
 from invoke.terminals import pty_size
 
 from tasks.app.completion import look_up, options_of
-from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
+from tasks.app.overview import EXAMPLES, VERSION, nearest, overview, refused
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
 from tasks.app.yaml_file import read_yaml
 from tasks.core.completion import candidates
@@ -213,12 +213,15 @@ class Suite(Program):
         """Print what may stand in the place of the last word of a command line."""
         from tasks.app.session import Session
 
+        self.update_config()  # by -f
         session = Session(invoke.Context(self.config))
+        unwanted = refused(is_package=IS_PACKAGE)
+        options = options_of(super()._make_parser().contexts)
         found = candidates(
             self.core.remainder.split(" "),
-            options_of(super()._make_parser().contexts),
+            {task: known for task, known in options.items() if task not in unwanted},
             self.initial_context.flag_names(),
-            lambda what: look_up(session, what),
+            lambda what, given: look_up(session, what, given),
         )
         sys.stdout.write("".join(f"{each}\n" for each in found))
         raise Exit

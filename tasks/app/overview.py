@@ -88,6 +88,11 @@ ONLY_ELSEWHERE = {"init", "upgrade"}
 """Those that the package alone has a use for."""
 
 
+def refused(*, is_package: bool) -> set[str]:
+    """Return the tasks that a package, or a checkout, only refuses."""
+    return ONLY_HERE if is_package else ONLY_ELSEWHERE
+
+
 def overview(*, is_package: bool = False) -> str:
     """Return what `inv` alone prints: the tasks of each job, with an example each.
 
@@ -96,13 +101,12 @@ def overview(*, is_package: bool = False) -> str:
     """
     width = max(map(len, EXAMPLES.values()))
     lines = ["Every git branch of a Mautic project with an environment of its own."]
-    refused = ONLY_HERE if is_package else ONLY_ELSEWHERE
     for job, tasks in JOBS.items():
         lines += ["", f"{job}:"]
         lines += [
             f"  {example:<{width}}  {what}"
             for name, (example, what) in tasks.items()
-            if name not in refused
+            if name not in refused(is_package=is_package)
         ]
     return "\n".join([*lines, "", "inv TASK --help explains one; inv --list shows all in a row."])
 

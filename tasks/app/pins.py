@@ -47,22 +47,29 @@ def present_pins() -> dict[str, str]:
 
 
 def write_pins(root: Path, plan: Sequence[Pin]) -> None:
-    """Write the lock, and the pipeline's image, each in one step, unless nothing has changed.
-
-    Raises:
-        RegistryError: some images have no new digest; the others' are written.
-    """
+    """Write the lock, and the pipeline's image, each in one step, unless nothing has changed."""
     pins = pinned(plan)
     (root / LOCK).parent.mkdir(exist_ok=True)
     _write(root / LOCK, format_pins(pins))
     pipeline = root / PIPELINE
     if pipeline.exists():
         _write(pipeline, with_engine_digest(pipeline.read_text(), pins))
-    failed = [pin for pin in plan if pin.failure]
-    if failed:
+
+
+def check_pins(plan: Sequence[Pin]) -> None:
+    """Check that all images have a digest of today.
+
+    Raises:
+        RegistryError: some have none; it says why.
+    """
+    causes: dict[str, list[str]] = {}
+    for pin in plan:
+        if pin.failure:
+            causes.setdefault(pin.failure, []).append(pin.reference)
+    if causes:
         raise RegistryError(
-            f"{len(failed)} of {len(plan)} images were not pinned anew: "
-            f"{failed[0].reference}: {failed[0].failure}",
+            f"{sum(map(len, causes.values()))} of {len(plan)} images cannot be pinned anew",
+            output="\n".join(f"{', '.join(names)}: {why}" for why, names in causes.items()),
             hint="run inv images.pin where their registries can be reached",
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.adapters.host.package import installed_from, opened
 from tasks.adapters.terminal.question import ask
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
+from tasks.app.yaml_file import read_yaml
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.project_files import LOCK, OWN, SETTINGS
 from tasks.core.project_layout import find_layout
@@ -55,7 +56,8 @@ def init_plan(
     names = session.git.files(".")
     layout = find_layout(names, lambda name: (PROJECT / name).read_text(errors="replace"))
     is_new = not (PROJECT / SETTINGS).exists()
-    answers = _answers(Answers(*given), ask_for_more=ask_for_more and is_new)
+    own = "" if is_new else _own_name(given[0])
+    answers = _answers(Answers(own or given[0], *given[1:]), ask_for_more=ask_for_more and is_new)
     answers.check()
     session.console.say(f"found: {layout.kind}")
     for folder in layout.left_out:
@@ -153,6 +155,24 @@ def _running_wheel() -> str:
     if package.url:
         return f"{package.url}#sha256={package.sha256}"
     return str(PROJECT / OWN / package.wheel)
+
+
+def _own_name(given: str) -> str:
+    """Return the name that the project's settings give it, or an empty string.
+
+    Args:
+        given: what ``--project`` said.
+
+    Raises:
+        InputError: that is another one.
+    """
+    name = str((read_yaml(PROJECT / SETTINGS) or {}).get("project", ""))
+    if name and given not in {"", name}:
+        raise InputError(
+            f"--project {given!r}: {SETTINGS} says {name}",
+            hint=f"{SETTINGS} is yours: change it there, or leave --project",
+        )
+    return name
 
 
 def _answers(given: Answers, *, ask_for_more: bool) -> Answers:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from tasks.adapters.identity import this_run, user_at_host
 from tasks.app import wiring
+from tasks.app.existing import absent
 from tasks.app.session import Session
 from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, InputError, SuiteError
@@ -130,7 +132,8 @@ def find_to_sleep(session: Session, env: str, branch: str | None) -> SleepTask:
 def _find(session: Session, names: Names) -> SleepTask:
     names = wiring.settled(session, names)
     target = wiring.target(session, names.environment)
-    place = Sleeping(owner_of(names, session.git.repository()), names, target.sleeper)
+    owner = owner_of(names, session.git.repository())
+    place = Sleeping(owner, names, target.sleeper, partial(absent, session, target.inspector))
     return SleepTask(session, place, target.deployer, target.inspector, now())
 
 

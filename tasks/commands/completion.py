@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.app.task import task
-from tasks.core.completion import PLACES, SCRIPTS
+from tasks.core.completion import ADVICE, PLACES, SCRIPTS
 from tasks.core.errors import InputError, SuiteError
 
 if TYPE_CHECKING:
@@ -34,5 +34,5 @@ def completion(session: Session, shell: str, show: bool = False) -> None:
             hint=f"print it, for a place of your own: inv completion {shell} --show",
         ) from error
     session.console.say(f"{PLACES[shell]}: written; it counts in shells that start from now on")
-    if shell == "zsh":
-        session.console.say(f"~/.zshrc has to say, before compinit: fpath+={place.parent}")
+    if shell in ADVICE:
+        session.console.say(ADVICE[shell].format(place=place))

@@ -25,3 +25,4 @@ def pin(session: Session, dry_run: bool = False, format: str = "text") -> None:
         session.console.table(("image", "action", "before", "after"), rows)
     if not (dry_run or session.dry):
         pins.write_pins(PROJECT, plan)
+    pins.check_pins(plan)

@@ -80,14 +80,14 @@ def _infrastructure(session: Session, environment: str) -> PlanSummary | str:
 def drift(session: Session, env: str = "", branch: str | None = None, format: str = "text") -> None:
     """Show what differs from what was deployed; exit code 7 if anything does."""
     from tasks.app import existing
-    from tasks.flows.views import drift_text, no_environment_error
+    from tasks.flows.views import drift_text
 
     as_json = check_format(format)
     found = existing.find_existing(session, env, branch)
     names = found.names
     drifted = found.inspector.drift(found.owner, names)
     if drifted is None:
-        raise no_environment_error(found.inspector, names)
+        raise existing.absent(session, found.inspector, names)
     if as_json:
         session.console.json([each.as_dict() for each in drifted])
     elif drifted:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 BRANCHES = "branches"
 ENVIRONMENTS = "environments"
 STACKS = "stacks"
 COMMITS = "commits"
+RELEASES = "releases"
 
 SCRIPTS = {
     "bash": """\
@@ -21,7 +23,8 @@ _inv() {
     [ -z "$line" ] || COMPREPLY+=("${line#"${word%"$2"}"}")
   done <<<"$found"
 }
-complete -o default -F _inv inv
+# By its name alone, bash passes ./inv over in the Tab by which bash-completion reads this file.
+complete -o default -F _inv inv ./inv
 """,
     "zsh": """\
 #compdef inv
@@ -30,7 +33,8 @@ _inv() {
   found=(${(f)"$("$words[1]" --complete -- "${(j: :)words[2,CURRENT]}" 2>/dev/null)"})
   if (( $#found )); then compadd -- $found; else _files; fi
 }
-compdef _inv inv
+# zsh reads this file when _inv is first called, by a Tab that wants its answer.
+if [[ $funcstack[1] == _inv ]]; then _inv "$@"; else compdef _inv inv; fi
 """,
     "fish": """\
 function __inv_words
@@ -46,35 +50,48 @@ complete -c inv -a '(__inv_words)'
 PLACES = {
     "bash": "~/.local/share/bash-completion/completions/inv",
     "zsh": "~/.local/share/zsh/site-functions/_inv",
-    "fish": "~/.config/fish/completions/inv.fish",
+    "fish": "~/.config/fish/conf.d/inv.fish",
 }
-"""Where each shell looks for it by itself; zsh once ``fpath`` names the folder."""
+"""Where each shell looks for it by itself, bash by bash-completion. What is in fish's folder of
+completions counts for commands on PATH alone, and ./inv is none."""
+
+ADVICE = {
+    "bash": "unless bash-completion is loaded, ~/.bashrc has to say: . {place}",
+    "zsh": "~/.zshrc has to say, before compinit: fpath+={place.parent}",
+}
+"""What else a shell may need."""
 
 LOOKED_UP = {
     "branch": BRANCHES,
-    "from": BRANCHES,
+    "db.copy from": BRANCHES,
     "env": ENVIRONMENTS,
     "stack": STACKS,
-    "tag": COMMITS,
-    "to": COMMITS,
+    "deploy tag": COMMITS,
+    "plan tag": COMMITS,
+    "scan tag": COMMITS,
+    "to": RELEASES,
 }
-"""The options whose values have to be looked up, and where."""
+"""The options whose values have to be looked up, and where; with a task, that one's alone."""
 
 FIXED = {
     "service": ("web", "fpm", "worker", "cron", "database"),
     "format": ("text", "json"),
-    "severity": ("critical", "high", "medium", "low"),
+    "severity": ("critical", "high", "medium", "low", "none"),
     "shell": tuple(SCRIPTS),
     "data": ("empty", "seed"),
+    "retry": ("all",),
+    "remove": ("all",),
+    "part": ("provisioner", "entrance"),
+    "build only": ("mautic", "nginx"),
 }
-"""The values of options that have but a few."""
+"""The values of options that have but a few, or one that can be known."""
 
 
 def candidates(
     words: Sequence[str],
     options: Mapping[str, Mapping[str, str]],
     core: Sequence[str],
-    look_up: Callable[[str], Sequence[str]],
+    look_up: Callable[[str, Mapping[str, str]], Sequence[str]],
 ) -> list[str]:
     """Return what may stand in the place of the last word, whatever of it has been typed.
 
@@ -83,16 +100,16 @@ def candidates(
         options: for each task its options as they are typed, and each one's name; those that take
             no value have an empty one.
         core: the program's own options.
-        look_up: returns what there is of ``BRANCHES`` and the like.
+        look_up: returns what there is of ``BRANCHES`` and the like, by the options given before.
     """
     *before, word = words
     task = next((each for each in before if each in options), "")
     known = options.get(task, {})
     name = known.get(before[-1], "") if before else ""
-    if name in LOOKED_UP:
-        found = list(look_up(LOOKED_UP[name]))
-    elif name:
-        found = list(FIXED.get(name, ()))
+    if name:
+        given = {known[flag]: value for flag, value in itertools.pairwise(before) if flag in known}
+        own = next((each for each in (f"{task} {name}", name) if each in {*LOOKED_UP, *FIXED}), "")
+        found = list(look_up(LOOKED_UP[own], given) if own in LOOKED_UP else FIXED.get(own, ()))
     elif word.startswith("-"):
         found = [each for each in (known or core) if each.startswith("--")]
     elif task:

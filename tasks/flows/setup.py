@@ -116,11 +116,12 @@ def plan_init(
         settings: the text of a new invoke.yaml.
 
     Raises:
-        InputError: the wheel is none of the suite's, a file of the project cannot be read, or
-            something else has the name of one.
+        InputError: the wheel is none of the suite's, a file of the project cannot be read,
+            something else has the name of one, or its settings have another environment of the
+            name of the new one.
     """
     brought = wheel.texts(BROUGHT)
-    files = [_settings(project, settings)]
+    files = [_settings(project, settings, with_cluster=bool(answers.cluster))]
     files += [_new(project, path, content, _OTHER) for path, content in _of(wheel, url).items()]
     files.append(_pipeline(project, _yaml(brought[PIPELINE]), with_cluster=bool(answers.cluster)))
     files.append(_ignored(project))
@@ -243,17 +244,36 @@ def _new(project: Path, path: str, content: str | bytes, otherwise: str) -> File
     return FileStep("keep", path, reason="" if present == wanted else otherwise)
 
 
-def _settings(project: Path, wanted: str) -> FileStep:
+def _settings(project: Path, wanted: str, *, with_cluster: bool) -> FileStep:
     import yaml
 
     step = _new(project, SETTINGS, wanted, "it is yours: nothing is added to it")
-    own = yaml.safe_load(_present(project, SETTINGS) or b"") or {}
-    if step.verb == "create" or "environments" in own:
+    if step.verb == "create":
         return step
-    # As one of Invoke's own, which knows no environment of the suite's.
-    lacking = {key: value for key, value in yaml.safe_load(wanted).items() if key not in own}
+    own = yaml.safe_load(_present(project, SETTINGS) or b"") or {}
+    whole = yaml.safe_load(wanted)
+    lacking = {key: value for key, value in whole.items() if key not in own}
+    if "environments" in own:  # else it is one of Invoke's own, which knows none of the suite's
+        is_there = not with_cluster or _has_dev(own["environments"], whole["environments"]["dev"])
+        lacking = {} if is_there else {"environments": {"dev": whole["environments"]["dev"]}}
+    if not lacking:
+        return step
     reason = f"it is yours; add {', '.join(lacking)}"
     return FileStep("keep", SETTINGS, reason=reason, more=tuple(_dumped(lacking).splitlines()))
+
+
+def _has_dev(environments: Any, wanted: Mapping[str, Any]) -> bool:
+    """Return whether settings have the environment dev; InputError if theirs is another."""
+    own = (environments or {}).get("dev")
+    if own is None:
+        return False
+    other = [key for key in ("cluster", "host", "registry") if own.get(key) != wanted[key]]
+    if other:
+        raise InputError(
+            f"{SETTINGS} has an environment dev of another {', '.join(other)}",
+            hint=f"{SETTINGS} is yours: change it there, or leave --cluster, --host and --registry",
+        )
+    return True
 
 
 def _replaced(project: Path, path: str, wanted: bytes, before: bytes | None) -> FileStep:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import HeldError, RefusedError
+from tasks.core.errors import HeldError, InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.repository import is_same
 from tasks.core.sleep import Pinned, Rest, Sleep, refuse_sleep
@@ -42,11 +42,16 @@ class SleepConsole(Protocol):
 
 @dataclass(frozen=True)
 class Sleeping:
-    """A branch's environment, and what puts it to sleep and wakes it."""
+    """A branch's environment, and what puts it to sleep and wakes it.
+
+    Attributes:
+        absent: returns the error for one that is not there.
+    """
 
     owner: Owner
     names: Names
     sleeper: Sleeper
+    absent: Callable[[Names], InputError] = absent_error
 
     @property
     def title(self) -> str:
@@ -61,7 +66,7 @@ class Sleeping:
         """
         found = self.sleeper.rest(self.owner, self.names)
         if found is None:
-            raise absent_error(self.names)
+            raise self.absent(self.names)
         return found
 
 

@@ -22,19 +22,30 @@ RELEASE_COLUMNS = ("release", "deployed (UTC)", "by", "result", "runs")
 STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
-def no_environment_error(inspector: Inspector, names: Names) -> InputError:
-    """Return the error for a branch without an environment, with similar names as a hint."""
+def no_environment_error(
+    inspector: Inspector, names: Names, *, is_branch: bool = True
+) -> InputError:
+    """Return the error for a branch without an environment, with similar names as a hint.
+
+    Args:
+        inspector: looks at those that there are.
+        names: of the branch.
+        is_branch: whether it is a branch at all; ``inv deploy`` takes no other name by itself.
+    """
     there = [item.branch for item in inspector.list() if item.branch]
-    return absent_error(names, difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5))
+    close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
+    return absent_error(names, close, is_branch=is_branch)
 
 
-def absent_error(names: Names, close: Sequence[str] = ()) -> InputError:
+def absent_error(names: Names, close: Sequence[str] = (), *, is_branch: bool = True) -> InputError:
     """Return the error for a branch without an environment.
 
     Args:
+        names: of the branch.
         close: branches with similar names that have one.
+        is_branch: whether it is a branch at all.
     """
-    hint = f"make one: inv deploy {names.options}"
+    hint = f"make one: inv deploy {names.options}{'' if is_branch else ' --new'}"
     if close:
         hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)

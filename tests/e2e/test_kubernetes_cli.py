@@ -183,8 +183,9 @@ def test_status_shows_what_runs(site: KubeEnv) -> None:
     assert site.ok("url", *ON).stdout == "https://main.dev.example.com\n"
 
 
-def test_without_an_environment_every_look_says_how_to_make_one(site: KubeEnv) -> None:
-    for command in ("status", "logs", "url", "console", "shell", "rollback"):
+def test_without_an_environment_every_task_says_how_to_make_one(site: KubeEnv) -> None:
+    tasks = ("status", "logs", "url", "console", "shell", "rollback", "sleep", "wake", "pin")
+    for command in tasks:
         done = site.run(command, *ON, "--branch", "maim")
         assert done.returncode == 2, done.stderr
         assert "did you mean main" in done.stderr

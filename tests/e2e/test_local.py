@@ -383,6 +383,9 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert world.get(MAIN, "/media/images/kept.png").text == "kept"
     assert world.secrets(MAIN) == password
     assert "migrate" not in world.ok("deploy", "--tag", v2).stderr
+    assert world.ok("--complete", "--", "rollback --to ").stdout.split() == [world.tag()]
+    elsewhere = world.ok("--complete", "--", "rollback --branch nowhere --to ")
+    assert elsewhere.stdout == ""
 
     back = world.ok("rollback", "--dry-run")
     assert f"({world.tag()})" in back.stdout.splitlines()[0]
@@ -1057,8 +1060,7 @@ def test_without_engine_registry_image_or_environment_one_clear_error(
     assert unbuilt.returncode == 1
     assert "inv build" in unbuilt.stderr
 
-    for command in ("status", "logs", "url", "rollback"):
+    for command in ("status", "logs", "url", "rollback", "sleep", "wake", "pin"):
         absent = world.run(command, "--branch", "maim")
         assert absent.returncode == 2
-        assert "inv deploy" in absent.stderr
-        assert "main" in absent.stderr
+        assert "did you mean main? Otherwise make one: inv deploy" in absent.stderr

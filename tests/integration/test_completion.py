@@ -1,7 +1,8 @@
-"""Completion as a shell asks for it, by what `inv completion` writes."""
+"""Completion as a person has it: installed by `inv completion`, then asked by the Tab key."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -9,54 +10,58 @@ from pathlib import Path
 
 import pytest
 
+from tasks.adapters.host.machine import BASH_COMPLETION
+from tests.conftest import missing
 from tests.support.suite import Inv
+from tests.support.terminal import Terminal
 
-ASKED = {
-    "bash": 'source "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _inv "${2%% *}" "${2##*[ :]}" ""; '
-    'printf "%s\\n" "${COMPREPLY[@]}"',
-    "zsh": "compdef() :; _files() :; compadd() print -l -- $@[2,-1]; source $1; "
-    'words=("${(@s: :)2}"); CURRENT=$#words; _inv',
-    "fish": "source $argv[1]; complete -C $argv[2]",
+PROMPT = "ready> "
+STARTED = {
+    "bash": (".bashrc", f"PS1={PROMPT!r}\n", ""),
+    "bash-completion": (".bashrc", f"PS1={PROMPT!r}\n. {BASH_COMPLETION}\n", ""),
+    "zsh": (".zshrc", f"PROMPT={PROMPT!r}\n", "autoload -U compinit && compinit -u\n"),
+    "fish": (".config/fish/config.fish", f"function fish_prompt; echo -n {PROMPT!r}; end\n", ""),
 }
-"""A program that prints what may follow a command line, from the script and that line."""
-PLACES = {
-    "bash": ".local/share/bash-completion/completions/inv",
-    "fish": ".config/fish/completions/inv.fish",
-    "zsh": ".local/share/zsh/site-functions/_inv",
-}
+"""What a shell reads when it starts: before and after what `inv completion` has advised."""
+INV = """\
+#!/bin/sh
+case $1 in --complete) cd {checkout} && exec {argv} "$@" ;; esac
+printf 'ran: %s.\\n' "$*"
+"""
 
 
-SHELLS = [
-    pytest.param(one, marks=pytest.mark.skipif(not shutil.which(one), reason=f"there is no {one}"))
-    for one in ASKED
-]
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_completes_tasks_options_and_branches(
-    shell: str, inv: Inv, checkout: Path, tmp_path: Path
+@pytest.mark.parametrize("started", STARTED)
+def test_a_tab_completes_tasks_options_and_branches(
+    started: str, inv: Inv, checkout: Path, tmp_path: Path
 ) -> None:
-    assert inv(checkout, "completion", shell).returncode == 0
-    script = Path(inv.environ()["HOME"]) / PLACES[shell]
+    shell, _, package = started.partition("-")
+    if not (BASH_COMPLETION.exists() if package else shutil.which(shell)):
+        missing(f"there is no {started}")
+    name, before, after = STARTED[started]
+    startup = Path(inv.environ()["HOME"]) / name
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    done = inv(checkout, "completion", shell)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"has to say.*: (.+)", done.stderr)
+    startup.write_text("\n".join([before, *([] if package else said), after]))
     program = tmp_path / "inv"
-    program.write_text(f'#!/bin/sh\ncd {checkout} && exec {shlex.join(inv.argv())} "$@"\n')
+    program.write_text(INV.format(checkout=checkout, argv=shlex.join(inv.argv())))
     program.chmod(0o755)
     subprocess.run(["git", "-C", str(checkout), "branch", "feature/x"], check=True)
-
-    def after(typed: str) -> list[str]:
-        arguments = [str(script), f"./inv {typed}"]
-        argv = [shell, "-c", ASKED[shell], *([] if shell == "fish" else ["-"]), *arguments]
-        done = subprocess.run(
-            argv, cwd=tmp_path, env=inv.environ(), capture_output=True, text=True, check=False
-        )
-        return done.stdout.split()
-
-    assert after("roll") == ["rollback"]
-    assert after("rollback --wi") == ["--with-data"]
-    assert after("deploy --branch fea") == ["feature/x"]
-    assert after("deploy --env pro") == ["prod"]
-    assert after("logs --service wo") == ["worker"]
-    assert sorted(after("queue --re")) == ["--remove", "--retry"]
+    terminal = Terminal([shell, "-i"], cwd=tmp_path, env=inv.environ())
+    for typed, completed in (
+        ("roll", "rollback"),
+        ("rollback --wi", "rollback --with-data"),
+        ("deploy --branch fea", "deploy --branch feature/x"),
+        ("deploy --env pro", "deploy --env prod"),
+        ("logs --service wo", "logs --service worker"),
+    ):
+        terminal.expect(PROMPT)
+        terminal.raw = ""
+        terminal.type(f"./inv {typed}\t\r")
+        terminal.expect(f"ran: {completed}.")
+    terminal.type("exit\r")
+    assert terminal.finish() == 0
 
 
 def test_a_shell_that_is_not_known_is_refused(inv: Inv, checkout: Path) -> None:

@@ -253,6 +253,37 @@ def test_a_cluster_needs_all_that_belongs_to_it(installed: Installed, tmp_path: 
     assert "./inv test" not in listed.stdout
 
 
+def test_a_project_that_is_one_already_is_told_how_to_add_a_cluster(
+    installed: Installed, tmp_path: Path
+) -> None:
+    where = repository(tmp_path / "acme", {})
+    assert installed.run(where, "init", "--yes", "--project", "mine").returncode == 0
+    answers = ("--host", "{slug}.dev.example.com", "--registry", "registry.example.com/acme")
+    dev = ("init", "--yes", "--cluster", "here", *answers)
+    done = installed.run(where, *dev)
+    assert done.returncode == 0, done.stderr
+    assert "dev" not in settings_of(where)["environments"]
+    said = done.stderr.partition("add to invoke.yaml:\n")[2].partition("next:")[0]
+    head, added = textwrap.dedent(said).split("\n", 1)
+    assert head == "environments:"
+    with (where / "invoke.yaml").open("a") as file:  # which ends with the environments
+        file.write(added)
+    assert settings_of(where)["environments"]["dev"]["host"] == "{slug}.dev.example.com"
+    commit(where)
+    names = installed.run(where, "names", "--env", "dev")
+    assert names.returncode == 0, names.stderr
+    again = installed.run(where, *dev, "--project", "mine")
+    assert (again.returncode, "add to invoke.yaml" in again.stderr) == (0, False), again.stderr
+    before = tree(where)
+    other = installed.run(where, *dev[:4], "--host", "{slug}.example.com", *answers[2:])
+    assert other.returncode == 2
+    assert "invoke.yaml has an environment dev of another host\n" in other.stderr
+    renamed = installed.run(where, "init", "--yes", "--project", "other")
+    assert renamed.returncode == 2
+    assert "--project 'other': invoke.yaml says mine\n" in renamed.stderr
+    assert tree(where) == before
+
+
 def test_projects_have_ports_of_their_own(installed: Installed, tmp_path: Path) -> None:
     ports: list[int] = []
     for name in ("acme", "globex"):
@@ -279,6 +310,9 @@ def test_tasks_for_the_suite_alone_say_so(made: Path, installed: Installed) -> N
         done = installed.run(made, task)
         assert done.returncode == 2
         assert "the suite's own" in done.stderr
+    shown = [installed.run(made, "--complete", "--", word).stdout.split() for word in ("te", "ci.")]
+    assert shown == [[], ["ci.explain", "ci.image"]]
+    assert "upgrade" in installed.run(made, "--complete", "--", "").stdout.split()
 
 
 def test_a_folder_that_settings_name_must_be_there(made: Path, installed: Installed) -> None:

@@ -371,6 +371,23 @@ def test_what_a_protected_environment_refuses_needs_no_credentials(
     assert "prod is protected: " in done.stderr
 
 
+def test_a_checkout_completes_no_task_that_it_refuses(inv: InProcess) -> None:
+    assert inv("--complete", "--", "up").stdout == ""
+    assert inv("--complete", "--", "tes").stdout == "test\n"
+
+
+def test_the_values_of_some_options_complete(inv: InProcess) -> None:
+    def complete(words: str) -> str:
+        return inv("--complete", "--", words).stdout
+
+    assert complete("build --only m") == "mautic\n"
+    assert complete("queue --retry ") == "all\n"
+    assert complete("db.copy --from ") == complete("deploy --branch ") != ""
+    assert complete("adopt --from ") == ""
+    # An answer of a cluster would keep the key waiting.
+    assert complete("rollback --env dev --to ") == ""
+
+
 def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: Path) -> None:
     (tmp_path / "home" / ".local").touch()
     done = inv("completion", "bash")

@@ -44,8 +44,13 @@ def lock_folder(environ: Mapping[str, str], shared: Path = SHARED) -> Path:
     Args:
         environ: where XDG_STATE_HOME and, for a user id without a name, HOME are read.
         shared: the folder of all users.
+
+    Raises:
+        SuiteError: that there is one cannot be seen.
     """
-    return shared if shared.is_dir() else state_folder(environ) / "locks"
+    with _refusals(shared):
+        is_there = shared.is_dir()
+    return shared if is_there else state_folder(environ) / "locks"
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
@@ -115,9 +120,12 @@ class FileLock:
         """Return who holds the lock now, or None.
 
         Raises:
-            SuiteError: what lies in the lock's place is no lock.
+            SuiteError: what lies in the lock's place is no lock, or cannot be looked at.
         """
-        if not (self._directory / f"{self._name}.lock").exists():
+        path = self._directory / f"{self._name}.lock"
+        with _refusals(path):
+            is_there = path.exists()
+        if not is_there:
             return None
         with _opened(self._directory, f"{self._name}.lock") as file:
             # Shared: two runs that only look must not see each other as holders.
@@ -133,12 +141,16 @@ class FileLock:
             os.utime(file)
 
     def used_at(self) -> str:
-        """Return when ``note_use`` was called last, ISO 8601, UTC; empty if it never was."""
-        try:
-            seconds = (self._directory / f"{self._name}.used").stat().st_mtime
-        except FileNotFoundError:
-            return ""
-        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+        """Return when ``note_use`` was called last, ISO 8601, UTC; empty if it never was.
+
+        Raises:
+            SuiteError: the file cannot be looked at.
+        """
+        path = self._directory / f"{self._name}.used"
+        seconds = None
+        with _refusals(path), contextlib.suppress(FileNotFoundError):
+            seconds = path.stat().st_mtime
+        return "" if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
     def note_wake(self, wake: Wake) -> None:
         """Store how far the local platform's waker is, while the lock is held.
@@ -152,11 +164,15 @@ class FileLock:
             os.ftruncate(file, len(wake))
 
     def wake(self) -> Wake:
-        """Return how far the local platform's waker is; ``Wake.NOT`` for what nobody writes."""
-        try:
-            said = (self._directory / f"{self._name}.wake").read_bytes()
-        except FileNotFoundError:
-            return Wake.NOT
+        """Return how far the local platform's waker is; ``Wake.NOT`` for what nobody writes.
+
+        Raises:
+            SuiteError: the file cannot be read.
+        """
+        path = self._directory / f"{self._name}.wake"
+        said = b""
+        with _refusals(path), contextlib.suppress(FileNotFoundError):
+            said = path.read_bytes()
         return next((each for each in Wake if each.encode() == said), Wake.NOT)
 
     def _acquire(
@@ -208,23 +224,29 @@ def _opened(directory: Path, name: str) -> Iterator[int]:
     Raises:
         SuiteError: it cannot be opened, or somebody else can put another file in its place.
     """
-    path = directory / name
-    try:
+    with _refusals(directory / name):
         folder, shared = _open_folder(directory)
         try:
             file = _open(folder, name, shared=shared)
         finally:
             os.close(folder)
-    except OSError as error:
-        raise SuiteError(
-            f"the lock file {path} cannot be opened: {error.strerror or error}",
-            hint=f"look at `ls -ld {directory} {path}`; nobody else may have made or be able to "
-            "write them. XDG_STATE_HOME names another place",
-        ) from error
     try:
         yield file
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Raise a SuiteError that names a lock's file, or folder, where the system refuses it."""
+    try:
+        yield
+    except OSError as error:
+        raise SuiteError(
+            f"the lock file {path} cannot be opened: {error.strerror or error}",
+            hint=f"look at `ls -ld {path.parent} {path}`; nobody else may have made or be able to "
+            "write them. XDG_STATE_HOME names another place",
+        ) from error
 
 
 def _open_folder(path: Path) -> tuple[int, bool]:

@@ -41,6 +41,9 @@ ENGINE_SECONDS = 30
 DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """The keys that debootstrap checks Debian's signatures with; a plain Ubuntu lacks them."""
 
+BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
+"""What a bash that completes has read; no program."""
+
 _ADMIN_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Folders of daemons and debootstrap; not on the PATH of an ordinary Debian account."""
 
@@ -106,8 +109,13 @@ class Machine:
         return shutil.which(program, path=path) or ""
 
     def tools(self, wanted: Iterable[Need]) -> dict[Need, str]:
-        """Return the programs' paths, empty when missing; debootstrap needs Debian's keys, too."""
+        """Return the paths of programs, and of what bash reads; empty when missing.
+
+        debootstrap needs Debian's keys, too.
+        """
         found = {need: self.find(need.value) for need in wanted}
+        if Need.BASH_COMPLETION in found and BASH_COMPLETION.exists():
+            found[Need.BASH_COMPLETION] = str(BASH_COMPLETION)
         if Need.DEBOOTSTRAP in found and not DEBIAN_KEYS.exists():
             found[Need.DEBOOTSTRAP] = ""
         return found

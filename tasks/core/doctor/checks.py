@@ -64,12 +64,18 @@ class Need(StrEnum):
     CHROMIUM = "chromium"
     CHROMEDRIVER = "chromedriver"
     RSYNC = "rsync"
+    BASH_COMPLETION = "bash-completion"
+    ZSH = "zsh"
+    FISH = "fish"
     START = "start"
     GROUP = "group"
 
 
-TEST_TOOLS = (Need.CHROMIUM, Need.CHROMEDRIVER, Need.RSYNC)
-"""Programs that only tests need: a browser, and rsync for gitlab-ci-local."""
+TEST_TOOLS = (
+    *(Need.CHROMIUM, Need.CHROMEDRIVER, Need.RSYNC),
+    *(Need.BASH_COMPLETION, Need.ZSH, Need.FISH),
+)
+"""What only tests need: a browser, rsync for gitlab-ci-local, and shells that complete."""
 
 
 @dataclass(frozen=True)

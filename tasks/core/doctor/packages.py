@@ -44,6 +44,9 @@ _TOOLS = {
     Need.CHROMIUM: ("chromium",),
     Need.CHROMEDRIVER: ("chromium-driver",),
     Need.RSYNC: ("rsync",),
+    Need.BASH_COMPLETION: ("bash-completion",),
+    Need.ZSH: ("zsh",),
+    Need.FISH: ("fish",),
 }
 
 ASKED = tuple(sorted({*_DOCKER.values(), *_DOCKER_INC.values(), "docker-compose-v2"}))

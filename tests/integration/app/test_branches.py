@@ -65,6 +65,17 @@ def test_other_code_under_a_branch_s_name_is_told(inv: Inv, clone: Path) -> None
     assert "the Docker Engine" in done.stderr
 
 
+@pytest.mark.parametrize("task", ["status", "sleep", "wake", "pin"])
+def test_what_has_no_environment_is_told_a_command_that_makes_one(
+    task: str, inv: Inv, clone: Path
+) -> None:
+    for branch, new in (("main", ""), ("feature/nwe", " --new")):
+        done = inv(clone, task, "--branch", branch, settings={"project": "mtnothing"})
+        assert done.returncode == 2, done.stderr
+        command = f"inv deploy --env local --branch {branch}{new}"
+        assert done.stderr.splitlines()[-1] == f"  hint: make one: {command}"
+
+
 def test_a_clean_up_of_a_name_that_is_nowhere_says_so(inv: Inv, clone: Path) -> None:
     nothing = {"project": "mtnothing"}
     for branch, told in (

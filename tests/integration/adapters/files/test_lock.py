@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import FileLock
+from tasks.adapters.files.lock import FileLock, lock_folder
 from tasks.core.environment import Holder
-from tasks.core.errors import HeldError
+from tasks.core.errors import HeldError, SuiteError
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -121,3 +123,37 @@ def test_a_newer_commit_that_died_while_it_waited_takes_nobodys_place(folder: Pa
     with FileLock("env", folder).held(_holder("older", committed=1), lambda _: other.enough.set()):
         pass
     other.end()
+
+
+@contextlib.contextmanager
+def _closed(folder: Path) -> Iterator[None]:
+    """Let nobody look into a folder, and this process have no right to look all the same."""
+    mine = os.geteuid()
+    folder.chmod(0)
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [FileLock.holder, FileLock.used_at, FileLock.wake, FileLock.note_use, lambda lock: lock.folder],
+    ids=["holder", "used", "wake", "note", "folder"],
+)
+def test_a_folder_that_cannot_be_looked_into_is_one_error(
+    look: Callable[[FileLock], object], folder: Path
+) -> None:
+    lock = FileLock("env", folder)
+    lock.note_use()
+    with _closed(folder), pytest.raises(SuiteError, match=f"{folder}/env.* Permission denied"):
+        look(lock)
+
+
+def test_a_shared_folder_that_cannot_be_seen_is_one_error(folder: Path) -> None:
+    folder.mkdir()
+    with _closed(folder), pytest.raises(SuiteError, match=f"{folder}/shared .* Permission denied"):
+        lock_folder({}, folder / "shared")
