@@ -32,8 +32,14 @@ def no_environment_error(
         names: of the branch.
         is_branch: whether it is a branch at all; ``inv deploy`` takes no other name by itself.
     """
-    there = [item.branch for item in inspector.list() if item.branch]
-    close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
+    states = {item.branch: item.state for item in inspector.list() if item.branch}
+    if states.pop(names.branch, None) is State.INTERRUPTED:
+        return InputError(
+            f"{names.branch} in {names.environment} was interrupted, and has no services",
+            hint=f"inv deploy {names.options} makes it anew, inv cleanup {names.options} removes "
+            "the rest",
+        )
+    close = difflib.get_close_matches(names.branch, states, n=3, cutoff=0.5)
     return absent_error(names, close, is_branch=is_branch)
 
 

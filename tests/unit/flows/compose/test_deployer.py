@@ -13,6 +13,7 @@ from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.target import compose_target
 from tasks.flows.target import Request, Target
+from tasks.flows.views import no_environment_error
 from tests.support.fake_engine import SERVICES, FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST
 
@@ -233,6 +234,8 @@ def test_a_clean_up_that_was_interrupted_is_shown_and_a_deploy_makes_all_anew(
     for _, removal in plan.todo[:removed]:
         removal(print)
     assert deployed.shown is State.INTERRUPTED
+    told = no_environment_error(deployed.target.inspector, NAMES)
+    assert told.message == "feature/x in local was interrupted, and has no services"
     volumes = [name.rpartition("_")[2] for name in deployed.engine.kept]
     # A database without its secrets cannot be used.
     assert "secrets" in volumes or "database" not in volumes
