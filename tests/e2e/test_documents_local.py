@@ -52,6 +52,7 @@ BEFORE = {
     (DATA, "./inv db.load seed:20261127t071205 --replace"): ["git switch feature/x"],
     (DATA, "./inv deploy --data seed"): ["git switch -c feature/seeded"],
     (DATA, "./inv deploy --data main"): ["git switch -c feature/copied"],
+    (DATA, "./inv deploy --data empty"): ["git switch -c feature/empty"],
     (DATA, "./inv rollback --branch feature/x --with-data"): [
         f"./inv deploy --branch feature/x --tag {MIGRATES}"
     ],
