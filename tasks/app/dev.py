@@ -21,7 +21,7 @@ from tasks.core.errors import InputError, SuiteError
 from tasks.core.names import Names
 from tasks.core.project_files import moved
 from tasks.core.setting_paths import BUILT
-from tasks.core.working_tree import is_passed_over, place_of
+from tasks.core.working_tree import is_passed_over, is_served, place_of
 from tasks.flows import workshop
 from tasks.flows.build import BAKE
 from tasks.flows.smoke import LOGIN
@@ -171,7 +171,7 @@ def _tree(session: Session) -> WorkingTree:
     built = built_from(ROOT, BAKE, folders).of_project(PROJECT, BUILT)
     return WorkingTree(
         {there: PROJECT / here for there, here in folders.items()},
-        Rules(place_of, is_passed_over, taken, built.refusal),
+        Rules(place_of, is_passed_over, is_served, taken, built.leads_to),
         session.console.warn,
     )
 

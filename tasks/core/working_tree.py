@@ -87,6 +87,11 @@ def place_of(folder: str, path: str) -> str:
     return "" if place in _OF_THE_IMAGE else _RENAMED.get(place, place)
 
 
+def is_served(place: str) -> bool:
+    """Return True for what nginx may serve of a project: it follows no link."""
+    return "Assets" in place.split("/") or place.startswith(f"{_THEMES}/")
+
+
 @dataclass(frozen=True)
 class FileChange:
     """A file that was written or removed.

@@ -170,6 +170,10 @@ def make_mistakes(desk: Desk) -> None:
         for task in ("build", "deploy"):
             desk.inv(task, code=1, says=f"error: {path}:{line}: ")
         (desk.here / path).unlink()
+    link = desk.here / OURS / "passwd"
+    link.symlink_to("/etc/passwd")
+    desk.inv("build", code=2, says=f"error: {OURS}/passwd is a link to /etc/passwd")
+    link.unlink()
 
 
 def go_on_and_back(desk: Desk, first: str) -> None:

@@ -176,26 +176,27 @@ class BuiltFrom:
             contexts=tuple(replace(context, root=project, in_place=False) for context in own),
         )
 
-    def refusal(self, link: str, others: Collection[str]) -> str:
-        """Return why the images do not get a link; empty if they do.
+    def leads_to(self, link: str, others: Collection[str]) -> str:
+        """Return where a link leads, relative to the root.
 
         Args:
             link: its path, relative to the root.
-            others: the files and links that they get.
+            others: the files and links that the images get.
+
+        Raises:
+            InputError: the images do not get it: it is to nothing that they get as well.
         """
+        way = ""
         for context in self.contexts:
             path = link.removeprefix(f"{context.folder}/")
             if not _is_below(link, context.folder) or context.ignore.leaves_out(path):
                 continue
-            try:
-                real = context.leads_to(path)
-            except InputError as error:
-                return error.message
+            real = context.leads_to(path)
             way = os.path.normpath(f"{context.folder}/{real}")
-            is_got = any(_is_below(f"{other}/", way) for other in others)
+            is_got = way in others or any(_is_below(other, way) for other in others)
             if not is_got and context.disk(real).exists():
-                return context.refused(path).message
-        return ""
+                raise context.refused(path)
+        return way
 
 
 def built_from(root: Path, bake_file: str, folders: Mapping[str, str] | None = None) -> BuiltFrom:

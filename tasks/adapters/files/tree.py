@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.errors import InputError
 from tasks.core.working_tree import Link
 
 POLL_SECONDS = 0.2
@@ -22,6 +23,8 @@ SETTLE_SECONDS = 0.05
 """How long a change has to be over: editors and git write several times."""
 SHARE = 5
 """The part of the time that looking may take is one of so many."""
+LINKS_DEEP = 3
+"""Behind how many links copies are shown, as docker/nginx/select-static.sh makes them."""
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}
 """Of a path that is no more what it was: there is nothing, a link, or something that is none."""
 
@@ -39,19 +42,21 @@ class Rules:
         place_of: returns what a file is called, by its folder's name and its path in there; empty
             for one that is left out.
         is_passed_over: returns whether files and folders of a name are left out.
+        is_served: returns whether a place is one of which copies are shown, not links.
         taken: returns those of some files and links that the images get.
-        refusal: returns why the images do not get a link, if these are all others that they get;
-            empty if they do.
+        leads_to: returns where a link leads; InputError if the images, which get all these, do not
+            get that.
     """
 
     place_of: Callable[[str, str], str]
     is_passed_over: Callable[[str], bool]
+    is_served: Callable[[str], bool]
     taken: Callable[[Collection[str]], Collection[str]]
-    refusal: Callable[[str, Collection[str]], str]
+    leads_to: Callable[[str, Collection[str]], str]
 
 
 class WorkingTree:
-    """The files and links of some folders; no link is followed.
+    """The files and links of some folders; what a link leads to is itself one of these files.
 
     Args:
         folders: the folders, by what they are called.
@@ -116,20 +121,53 @@ class WorkingTree:
         """Return what is shown of what was found, by its place."""
         taken = set(self._rules.taken(self._found.keys())) & self._found.keys()
         links = {path for path in taken if stat.S_ISLNK(self._found[path][-1])}
-        refusals = {path: self._rules.refusal(path, taken) for path in sorted(links)}
-        refused = {path: reason for path, reason in refusals.items() if reason}
-        for reason in refused.values():
-            if reason not in self._refused:
-                self._warn(f"{reason}: it is left out, and inv build refuses it")
-        self._refused = set(refused.values())
         shown = {}
-        for path in taken - refused.keys():
-            folder = next(name for name in self._folders if path.startswith(f"{name}/"))
-            inner = path.removeprefix(f"{folder}/")
-            place = self._rules.place_of(folder, inner)
-            self._paths[place] = self._folders[folder] / inner
-            shown[place] = self._found[path]
+        for path, source in self._sources(self._ways(links, taken), taken - links).items():
+            if place := self._rules.place_of(*self._split(path)):
+                folder, inner = self._split(source)
+                self._paths[place] = self._folders[folder] / inner
+                shown[place] = self._found[source]
         return shown
+
+    def _split(self, path: str) -> tuple[str, str]:
+        folder = next(name for name in self._folders if path.startswith(f"{name}/"))
+        return folder, path.removeprefix(f"{folder}/")
+
+    def _sources(self, ways: Mapping[str, str], files: Collection[str]) -> dict[str, str]:
+        """Return what is shown, copies among it, and the file or link that each is.
+
+        A link is kept as such where none is needed, and where what it leads to is the release's.
+        """
+        served = {
+            link: way
+            for link, way in ways.items()
+            if self._rules.is_served(self._rules.place_of(*self._split(link)))
+            # Otherwise it has no end.
+            and not link.startswith(f"{way}/")
+        }
+        found = {path: path for path in files}
+        for _ in range(LINKS_DEEP):
+            found |= {
+                link + path.removeprefix(way): source
+                for link, way in served.items()
+                for path, source in found.items()
+                if f"{path}/".startswith(f"{way}/")
+            }
+        copied = {link for link in served if any(f"{x}/".startswith(f"{link}/") for x in found)}
+        return found | {link: link for link in ways.keys() - copied}
+
+    def _ways(self, links: Collection[str], taken: Collection[str]) -> dict[str, str]:
+        """Return where links lead that the images get, and tell of the others."""
+        ways, refused = {}, set()
+        for link in sorted(links):
+            try:
+                ways[link] = self._rules.leads_to(link, taken)
+            except InputError as error:
+                refused.add(error.message)
+                if error.message not in self._refused:
+                    self._warn(f"{error.message}: it is left out, and inv build refuses it")
+        self._refused = refused
+        return ways
 
     def _scan(self) -> dict[str, Stamp]:
         found = {}

@@ -14,6 +14,7 @@ from tasks.core.working_tree import (
     Reaction,
     differing,
     is_passed_over,
+    is_served,
     key_of,
     place_of,
     reaction,
@@ -220,6 +221,19 @@ def test_a_file_has_the_place_that_the_images_give_it(folder: str, path: str, pl
 def test_what_editors_write_meanwhile_is_passed_over(name: str) -> None:
     assert is_passed_over(name)
     assert not is_passed_over("a.php")
+
+
+@pytest.mark.parametrize(
+    ("place", "served"),
+    [
+        ("docroot/themes/acme/css/a.css", True),
+        (f"{PLUGIN}/Assets/js/a.js", True),
+        (f"{PLUGIN}/A.php", False),
+        ("config/cron.json", False),
+    ],
+)
+def test_nginx_serves_themes_and_what_plugins_have_for_it(place: str, served: bool) -> None:
+    assert is_served(place) == served
 
 
 def test_the_releases_own_files_stay() -> None:

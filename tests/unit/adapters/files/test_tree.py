@@ -57,8 +57,9 @@ class Project:
         rules = Rules(
             place_of,
             lambda name: name.endswith("~"),
+            lambda place: place.startswith("themes/"),
             lambda _: {moved(name, back) for name in checkout.files(*back)},
-            built.refusal,
+            built.leads_to,
         )
         return WorkingTree(
             {there: self.root / here for there, here in FOLDERS.items()}, rules, self.said.append
@@ -145,6 +146,30 @@ def test_links_are_shown_as_the_images_have_them(project: Project, tree: Working
         assert link.target == target
     project.link("src/plugins/A/a file", "B.php")
     assert tree.changed() == {"plugins/A/a file"}
+    assert project.said == []
+
+
+def test_where_nginx_serves_what_links_lead_to_is_shown(
+    project: Project, tree: WorkingTree
+) -> None:
+    project.write("src/plugins/A/Assets/a.css", "a")
+    project.link("themes/acme/one.css", "two.css")
+    project.link("themes/acme/two.css", "../../plugins/A/Assets/a.css")
+    project.link("themes/acme/styles", "../other")
+    project.link("themes/other", "../plugins/A/Assets")
+    project.link("themes/acme/itself", "..")
+    project.link("themes/acme/release.css", "../coffee/a.css")
+    copies = {f"themes/{name}" for name in ("acme/one.css", "acme/two.css", "acme/styles/a.css")}
+    copies |= {"plugins/A/Assets/a.css", "themes/other/a.css"}
+    links = {"themes/acme/itself", "themes/acme/release.css"}
+    assert tree.changed() == copies | links
+    assert {tree.read(place) for place in copies} == {b"a"}
+    assert {type(tree.read(place)) for place in links} == {Link}
+    project.write("src/plugins/A/Assets/a.css", "b")
+    assert tree.changed() == copies
+    project.write("src/plugins/A/Assets/b.css", "b")
+    folders = ("themes/acme/styles", "themes/other", "plugins/A/Assets")
+    assert tree.changed() == {f"{folder}/b.css" for folder in folders}
     assert project.said == []
 
 
