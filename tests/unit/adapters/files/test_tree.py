@@ -167,6 +167,11 @@ def test_where_nginx_serves_what_links_lead_to_is_shown(
     assert {type(tree.read(place)) for place in links} == {Link}
     project.write("src/plugins/A/Assets/a.css", "b")
     assert tree.changed() == copies
+    project.write("themes/base/a.css", "a")
+    project.link("themes/base/link.css", "a.css")
+    project.link("themes/acme/base", "../base")
+    names = ("base/a.css", "base/link.css", "acme/base/a.css", "acme/base/link.css")
+    assert tree.changed() == {f"themes/{name}" for name in names}
     project.write("src/plugins/A/Assets/b.css", "b")
     folders = ("themes/acme/styles", "themes/other", "plugins/A/Assets")
     assert tree.changed() == {f"{folder}/b.css" for folder in folders}
