@@ -158,20 +158,24 @@ class WorkingTree:
 
     def _ways(self, links: Collection[str], taken: Collection[str]) -> dict[str, str]:
         """Return where links lead that the images get, and tell of the others."""
-        ways, refused = {}, set()
+        ways = {}
+        reasons = [f"{root} is a link" for root in self._folders.values() if root.is_symlink()]
         for link in sorted(links):
             try:
                 ways[link] = self._rules.leads_to(link, taken)
             except InputError as error:
-                refused.add(error.message)
-                if error.message not in self._refused:
-                    self._warn(f"{error.message}: it is left out, and inv build refuses it")
-        self._refused = refused
+                reasons.append(error.message)
+        for reason in reasons:
+            if reason not in self._refused:
+                self._warn(f"{reason}: it is left out, and no image gets it")
+        self._refused = set(reasons)
         return ways
 
     def _scan(self) -> dict[str, Stamp]:
         found = {}
         for folder, root in self._folders.items():
+            if root.is_symlink():
+                continue
             for path, entry in self._below(str(root), ""):
                 if not self._rules.place_of(folder, path):
                     continue

@@ -49,7 +49,8 @@ class Project:
         path.symlink_to(target)
         return path
 
-    def tree(self) -> WorkingTree:
+    def tree(self, *, asks_git: bool = True) -> WorkingTree:
+        """Return the tree, of which the images get what git has or would take, or all."""
         back = {here: there for there, here in FOLDERS.items()}
         checkout = Git(Runner(Redactor()), self.root, {})
         built = built_from(self.root / "suite", "bake.hcl", FOLDERS)
@@ -58,7 +59,9 @@ class Project:
             place_of,
             lambda name: name.endswith("~"),
             lambda place: place.startswith("themes/"),
-            lambda _: {moved(name, back) for name in checkout.files(*back)},
+            lambda paths: (
+                {moved(name, back) for name in checkout.files(*back)} if asks_git else paths
+            ),
             built.leads_to,
         )
         return WorkingTree(
@@ -215,6 +218,15 @@ def test_a_link_to_what_the_images_do_not_get_is_left_out_and_told_once(
     link.write_text("a file")
     assert tree.changed() == {"plugins/A/link"}
     assert before | {"plugins/A/link", "plugins/A/B.php"} == project.shown()
+
+
+@pytest.mark.parametrize("asks_git", [True, False])
+def test_a_folder_that_is_a_link_is_left_out(project: Project, asks_git: bool) -> None:
+    project.write("secrets/A/A.php", "a")
+    project.link("src/plugins", "../secrets")
+    assert set(project.tree(asks_git=asks_git).contents()) == {"themes/acme/html/page.twig"}
+    (told,) = project.said
+    assert told.startswith(f"{project.root}/src/plugins is a link: it is left out")
 
 
 def test_a_link_that_leads_to_itself_is_left_out(project: Project) -> None:
