@@ -6,9 +6,9 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -363,17 +363,12 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        found, listed = map_parallel(
-            lambda question: self._asked(*question),
-            (("rev-parse", "--path-format=absolute", "--git-common-dir"), ("remote", "-v")),
-        )
-        common = Path(found)
+        common = Path(self._asked("rev-parse", "--path-format=absolute", "--git-common-dir"))
         clone = common.parent if common.name == ".git" else common
-        addresses = dict(_FETCHED.findall(listed))
-        remote = self._chosen([*addresses])
+        remote = self._remote()
         if remote is None:
             return str(clone)
-        address = canonical(addresses[remote], self._ssh_host)
+        address = canonical(self._remotes[remote], self._ssh_host)
         return address if "://" in address else canonical(os.path.normpath(clone / address))
 
     def _without_relative_url(self, url: str) -> str:
@@ -384,17 +379,19 @@ class Git:
             return url
         return server.rstrip("/").removesuffix(below) + url.removeprefix(server.rstrip("/"))
 
+    @cached_property
+    def _remotes(self) -> Mapping[str, str]:
+        """The addresses of this clone's remotes, by name."""
+        # Not `git remote`, which also names what has settings but no address.
+        return dict(_FETCHED.findall(self._asked("remote", "-v")))
+
     def _remote(self) -> str | None:
         """Return the remote that this clone belongs to, or None without remotes.
 
         Raises:
             InputError: there are several, and nothing says which one.
         """
-        # Not `git remote`, which also names what has settings but no address.
-        return self._chosen([name for name, _ in _FETCHED.findall(self._git("remote", "-v"))])
-
-    def _chosen(self, names: Sequence[str]) -> str | None:
-        """Return the one of some remotes that this clone belongs to; errors as for ``_remote``."""
+        names = [*self._remotes]
         if _ORIGIN in names:
             return _ORIGIN
         if not names[1:]:

@@ -267,6 +267,11 @@ class Session:
 
 
 def _read(levels: list[Level]) -> Settings:
+    if not any(level.data for level in levels) and not (PROJECT / PROJECT_FILE).exists():
+        raise SettingsError(
+            f"there is no {PROJECT_FILE} in {PROJECT}",
+            hint="git may have it; for a repository that never had one, inv init writes it",
+        )
     return parse(merge(levels), partial(origin, levels))
 
 

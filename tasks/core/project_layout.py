@@ -81,7 +81,7 @@ def find_layout(files: Collection[str], read: Callable[[str], str]) -> Layout:
         _release(files, read, f"{web}{_METADATA}"),
     )
     found = replace(found, left_out=tuple(x for x in there if x not in found.paths.values()))
-    return replace(found, kind="without plugins or themes") if found.is_empty else found
+    return replace(found, kind="no plugins or themes yet") if found.is_empty else found
 
 
 def _has(files: Collection[str], folder: str) -> bool:

@@ -135,7 +135,7 @@ def go_online(desk: Desk) -> None:
     inv("list", says="running")
     inv("status", says="healthy")
     assert "mautic:segments:update" in inv("console", "--", "list").stdout
-    inv("console", "--", "mautic:segmnts:update", code=1, says='"mautic:segmnts:update"')
+    inv("console", "--", "mautic:no-such-command", code=1, says="is not defined")
     logs = inv("logs", "--since", "10m").stdout.splitlines()
     assert {"web-1", "fpm-1", "worker-1", "database-1"} <= {line.split(" ")[0] for line in logs}
     inv("logs", "--since", "soon", code=2, says="90s")

@@ -358,7 +358,7 @@ def test_an_environment_of_before_is_found_and_removed_under_its_former_names(
     dry = inv(
         checkout, "cleanup", "--branch", "feature/pushed", "--dry-run", settings=planted.settings
     )
-    assert f"volume {former.namespace}_record-1" in dry.stdout
+    assert f"record of {former.namespace}" in dry.stdout
     done = inv(checkout, "cleanup", "--branch", "feature/pushed", settings=planted.settings)
     assert done.returncode == 0, done.stderr
     assert planted.left() == set()

@@ -162,6 +162,13 @@ def test_a_bug_s_traceback_does_not_act(inv: Inv, example: Path) -> None:
     assert not any(is_active(x) for x in done.stderr if x != "\n")
 
 
+def test_without_invoke_yaml(inv: Inv, checkout: Path) -> None:
+    (checkout / "invoke.yaml").unlink()
+    done = inv(checkout, "list")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: there is no invoke.yaml in {checkout}\n  hint: ")
+
+
 def test_a_misspelt_key_in_invoke_yaml(inv: Inv, checkout: Path) -> None:
     path = checkout / "invoke.yaml"
     path.write_text(path.read_text().replace("debian:", "debain:"))

@@ -174,12 +174,17 @@ class FakeCompose:
             if shows:
                 self.engine.create_volume(f"{NAMES.namespace}_dev-plugins", LABELS)
         if command in {"start", "stop"}:
-            state, status = ("running", "Up") if command == "start" else ("exited", "Exited (0)")
-            for service in services:
-                name = f"{NAMES.namespace}-{service}-1"
+            self._set_state(command, services)
+        return Completed(tuple(words), 0, "", "", 0)
+
+    def _set_state(self, command: str, services: Sequence[str]) -> None:
+        state, status = ("running", "Up") if command == "start" else ("exited", "Exited (0)")
+        for service in services:
+            name = f"{NAMES.namespace}-{service}-1"
+            # As Compose does: a start of what is missing is an error, a stop is not.
+            if command == "start" or name in self.engine.there:
                 changed = replace(self.engine.there[name], state=state, status=status)
                 self.engine.there[name] = changed
-        return Completed(tuple(words), 0, "", "", 0)
 
     def pipe(
         self,

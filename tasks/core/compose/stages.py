@@ -9,6 +9,7 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 
 DATABASE = "database"
+SECRETS = "secrets"
 PHP = "fpm"
 """The default service of commands."""
 WEB = "web"

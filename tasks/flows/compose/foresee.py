@@ -8,6 +8,7 @@ from dataclasses import replace
 from tasks.adapters.docker.engine import Container
 from tasks.core.compose.reconcile import ServiceChange, WantedService
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import SECRETS
 from tasks.core.environment import Owner
 from tasks.core.foresight import (
     ADD,
@@ -51,7 +52,7 @@ def foresee(context: ComposeContext, plan: ComposePlan) -> Foresight:
 
 
 def _objects(plan: ComposePlan, inventory: Inventory) -> Iterator[ObjectChange]:
-    secrets = f"{plan.request.names.namespace}_secrets"
+    secrets = f"{plan.request.names.namespace}_{SECRETS}"
     if plan.seed and secrets not in inventory.volumes:
         yield ObjectChange(ADD, f"volume/{secrets}")
     recorded = plan.record.services if plan.record else {}

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import ClassVar
 
 from tasks.adapters.docker import compose
@@ -33,6 +34,7 @@ from tasks.core.summary import EnvironmentSummary, summarize, unreadable
 from tasks.flows import schedules
 from tasks.flows.compose.context import QUESTION_SECONDS, ComposeContext
 from tasks.flows.compose.foresee import find_drift
+from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.target import ServiceStatus, owner_of, recorded_use
 
 CRON = "cron"
@@ -146,16 +148,20 @@ class ComposeInspector:
         return tuple(find_drift(self.context, owner, names, inventory, record))
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
-        """Return the services of one environment, by name."""
+        """Return the services of one environment, by name; if any is there, those that lack too."""
         inventory = self.context.inventory(owner, names)
         current = inventory.record.current if inventory.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
-        return [
+        found = [
             ServiceStatus(
                 name, item.state, item.health, item.image, tags.get(item.image, ""), item.uptime
             )
-            for name, item in sorted(inventory.services.items())
+            for name, item in inventory.services.items()
         ]
+        if found:
+            missing = _deployed(inventory.record) - inventory.services.keys()
+            found += [ServiceStatus(name, "missing", "", "", "", "") for name in missing]
+        return sorted(found, key=attrgetter("service"))
 
     def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of one environment, if what runs them does."""
@@ -245,6 +251,11 @@ def image_use(project: str, containers: Sequence[Container], volumes: _Volumes) 
     return recorded_use(use, record, held=holder is not None)
 
 
+def _deployed(record: ComposeRecord | None) -> frozenset[str]:
+    """Return the services that were started by the last deploy."""
+    return frozenset(record.services) - {MIGRATE} if record else frozenset()
+
+
 def summary(
     owner: Owner,
     names: Names,
@@ -265,13 +276,14 @@ def summary(
     """
     services = [item for item in containers if not item.one_off]
     running = [item for item in services if item.state == "running"]
+    lacking = _deployed(record) - {item.service for item in services}
     rest = record.rest(used_at, wake) if record else NO_REST
     sick = any(item.health == "unhealthy" for item in running)
     state = observed_state(
         record,
         doing=holder.doing if holder else None,
         stopped=not running,
-        complete=len(running) == len(services) and not sick,
+        complete=len(running) == len(services) and not lacking and not sick,
         asleep=rest.asleep is not None,
     )
     # The oldest recorded release: the engine's labels have no time of creation.

@@ -137,15 +137,28 @@ def write_record(engine: Engine, owner: Owner, names: Names, record: ComposeReco
 
     If the run is killed in between, both records exist, and the newest counts.
     """
-    old = [item.name for item in engine.volumes(f"{PROJECT}={names.namespace}")]
+    old = _records(engine, names)
     labels = {
         **owner_labels(owner),
         **record.to_labels(),
         STYLE: names.style,
         PROJECT: names.namespace,
     }
-    prefix = f"{names.namespace}_record-"
-    engine.create_volume(f"{prefix}{time.time_ns()}", labels)
+    engine.create_volume(f"{_record_prefix(names)}{time.time_ns()}", labels)
     for name in old:
-        if name.startswith(prefix):
-            engine.remove_volume(name)
+        engine.remove_volume(name)
+
+
+def remove_record(engine: Engine, names: Names) -> None:
+    """Remove an environment's record."""
+    for name in _records(engine, names):
+        engine.remove_volume(name)
+
+
+def _records(engine: Engine, names: Names) -> list[str]:
+    found = engine.volumes(f"{PROJECT}={names.namespace}")
+    return [item.name for item in found if item.name.startswith(_record_prefix(names))]
+
+
+def _record_prefix(names: Names) -> str:
+    return f"{names.namespace}_record-"

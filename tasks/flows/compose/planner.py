@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.docker.engine import Container
@@ -18,6 +19,8 @@ from tasks.core.compose.reconcile import (
     sort_services,
 )
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import SECRETS
+from tasks.core.environment import State
 from tasks.core.environment_data import choose
 from tasks.core.errors import SuiteError
 from tasks.core.images.content_key import CODE
@@ -44,6 +47,9 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         SuiteError: its secrets are gone.
     """
     inventory = context.inventory(request.owner, request.names)
+    if inventory.record and inventory.record.state is State.REMOVING:
+        # Its data may be gone: what is left is deployed as if it had never been.
+        inventory = replace(inventory, record=None)
     release = request.release(inventory.record, context.find_images)
     database = _database(context, inventory.record)
     data = choose(
@@ -122,7 +128,7 @@ def _database(context: ComposeContext, record: ComposeRecord | None) -> str:
 
 
 def _lacks_secrets(context: ComposeContext, request: Request, inventory: Inventory) -> bool:
-    volume = f"{request.names.namespace}_secrets"
+    volume = f"{request.names.namespace}_{SECRETS}"
     record = inventory.record
     if volume not in inventory.volumes:
         if record and record.current:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 from tasks.core.compose.reconcile import short_reference
 from tasks.core.compose.record import BRANCH
-from tasks.core.compose.stages import DATABASE
-from tasks.core.environment import Holder, Owner
+from tasks.core.compose.stages import DATABASE, SECRETS
+from tasks.core.environment import Holder, Owner, State
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.summary import EnvironmentSummary
 from tasks.flows.compose.context import ComposeContext
-from tasks.flows.compose.inventory import Inventory
+from tasks.flows.compose.inventory import Inventory, remove_record, write_record
 from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
@@ -48,7 +48,14 @@ class ComposeRemover:
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
         """Return the plan to remove everything of the branch from the engine."""
-        todo = self._removals(self.context.inventory(owner, names), names)
+        inventory = self.context.inventory(owner, names)
+        todo = list(self._removals(inventory, names))
+        record = inventory.record
+        if record and record.state is not State.REMOVING:
+            going = replace(record, state=State.REMOVING)
+            mark = partial(write_record, self.context.engine, owner, names, going)
+            step, first = todo[0]
+            todo[0] = (step, partial(_after, mark, first))
         return RemovalPlan(f"clean up {names.branch} in {names.environment}", tuple(todo))
 
     def remove_misnamed(self, found: EnvironmentSummary, say: Say) -> int:
@@ -66,11 +73,15 @@ class ComposeRemover:
         for image in self._images(inventory, names):
             step = Step("remove", f"image {short_reference(image)} of this engine")
             yield step, without_messages(partial(engine.remove_image, image))
-        # The record is removed last: it is needed to complete an interrupted clean-up.
-        for name in (*inventory.volumes, *inventory.records):
+        # The secrets after the data: what an interrupted clean-up has left can be deployed.
+        for name in sorted(inventory.volumes, key=lambda name: name.endswith(f"_{SECRETS}")):
             content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
             step = Step("remove", f"volume {name}", content)
             yield step, without_messages(partial(engine.remove_volume, name))
+        # Last: an interrupted clean-up needs it to be finished.
+        if inventory.records:
+            step = Step("remove", f"record of {names.namespace}")
+            yield step, without_messages(partial(remove_record, engine, names))
 
     def _images(self, inventory: Inventory, names: Names) -> list[str]:
         """Return the images in the engine that no other environment runs."""
@@ -81,3 +92,8 @@ class ComposeRemover:
             item.image for item in engine.containers(BRANCH) if item.project != names.namespace
         }
         return sorted(image for image in own - in_use if engine.has_image(image))
+
+
+def _after(mark: Callable[[], None], removal: Removal, say: Say) -> None:
+    mark()
+    removal(say)

@@ -78,8 +78,8 @@ def wait_until_idle(
         jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
         busy.clear()
         busy.update(_shown(pod) for pod in pods if "running" in _states(pod))
-        for line in sorted(busy - told):
-            say(f"waiting for {line}")
+        if new := sorted(busy - told):
+            say(f"waiting for {', '.join(new)}")
         told.update(busy)
         # A run may start just when it is deleted: check again.
         return not _take_away(cluster, where, jobs, pods) and not busy

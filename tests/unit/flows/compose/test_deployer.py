@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tasks.core.compose.record import RECORD, ComposeRecord
+from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
 from tasks.core.environment import Failure, State
 from tasks.core.environment_data import Data
 from tasks.core.errors import CommandError, InputError, SuiteError
@@ -214,11 +214,39 @@ def test_what_is_somebody_elses_is_refused(deployed: Bench) -> None:
 
 def test_the_record_is_the_last_to_be_removed(deployed: Bench) -> None:
     plan = deployed.target.remover.plan_removal(FIRST.owner, NAMES)
-    (record,) = deployed.engine.volumes(RECORD)
-    assert plan.steps[-1].subject == f"volume {record.name}"
+    assert plan.steps[-1].subject == f"record of {NAMES.namespace}"
     kinds = [step.subject.partition(" ")[0] for step in plan.steps]
-    assert kinds == [*["container"] * 5, *["image"] * 2, *["volume"] * 2]
+    assert kinds == [*["container"] * 5, *["image"] * 2, "volume", "record"]
     for _, removal in plan.todo:
         removal(print)
     assert (deployed.engine.there, deployed.engine.kept) == ({}, {})
     assert deployed.target.inspector.list() == []
+
+
+@pytest.mark.parametrize("removed", range(1, 10))
+def test_a_clean_up_that_was_interrupted_is_shown_and_a_deploy_makes_all_anew(
+    deployed: Bench, removed: int
+) -> None:
+    deployed.engine.create_volume(f"{NAMES.namespace}_database", owner_labels(FIRST.owner))
+    plan = deployed.target.remover.plan_removal(FIRST.owner, NAMES)
+    assert len(plan.todo) == 10
+    for _, removal in plan.todo[:removed]:
+        removal(print)
+    assert deployed.shown is State.INTERRUPTED
+    volumes = [name.rpartition("_")[2] for name in deployed.engine.kept]
+    # A database without its secrets cannot be used.
+    assert "secrets" in volumes or "database" not in volumes
+    again = deployed.deploy(SECOND)
+    assert again.record is None
+    assert again.migrate
+    assert deployed.shown is State.RUNNING
+    assert [release.tag for release in deployed.record.history] == ["b2"]
+
+
+def test_a_service_whose_container_is_gone_is_told(deployed: Bench) -> None:
+    (web,) = (item for item in deployed.engine.there.values() if item.service == "web")
+    deployed.engine.remove_container(web.id)
+    assert deployed.shown is State.DEGRADED
+    parts = deployed.target.inspector.status(FIRST.owner, NAMES)
+    assert [part.service for part in parts] == sorted(SERVICES)
+    assert [part.service for part in parts if part.state == "missing"] == ["web"]
