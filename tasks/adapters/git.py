@@ -363,7 +363,15 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        common = Path(self._asked("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        # Each question costs as much as starting git.
+        folder, _ = map_parallel(
+            lambda ask: ask(),
+            (
+                partial(self._asked, "rev-parse", "--path-format=absolute", "--git-common-dir"),
+                lambda: str(self._remotes),
+            ),
+        )
+        common = Path(folder)
         clone = common.parent if common.name == ".git" else common
         remote = self._remote()
         if remote is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.terminal.console import Console
 from tasks.app import wiring
-from tasks.app.branches import is_known
 from tasks.core import door
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.redact import Redactor
@@ -68,6 +67,8 @@ def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnv
 
 def absent(session: Session, inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch without an environment, and what may have been meant."""
+    from tasks.app.branches import is_known
+
     return no_environment_error(inspector, names, is_branch=is_known(session, names.branch))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z(?: |$)")
-"""As the engine and the kubelet put it before a line, RFC 3339 in UTC."""
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)(?: |$)")
+"""As the engine and the kubelet put it before a line: RFC 3339, of a node in its own time zone."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class LogLine:
 
     Attributes:
         log: which one.
-        stamp: when it was written; stamps are ordered as text. Empty if that is unknown.
+        stamp: when it was written, RFC 3339 in UTC without a zone; stamps are ordered as text.
+            Empty if that is unknown.
         text: the line without its stamp.
     """
 
@@ -28,7 +30,18 @@ class LogLine:
     def of(cls, log: str, line: str) -> LogLine:
         """Return a line that begins with a stamp, or one whose time is unknown."""
         found = _STAMP.match(line)
-        return cls(log, found[1], line[found.end() :]) if found else cls(log, "", line)
+        if not found:
+            return cls(log, "", line)
+        second, fraction, zone = found[1], found[2] or "", found[3]
+        if zone != "Z":
+            moment = datetime.fromisoformat(f"{second}{zone}").astimezone(UTC)
+            second = f"{moment:%Y-%m-%dT%H:%M:%S}"
+        return cls(log, f"{second}{fraction}", line[found.end() :])
+
+
+def time_of(stamp: str) -> datetime:
+    """Return the time of a stamp."""
+    return datetime.fromisoformat(f"{stamp}+00:00")
 
 
 def in_order(lines: Iterable[LogLine]) -> list[LogLine]:

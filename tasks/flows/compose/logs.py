@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from tasks.adapters.docker import compose
 from tasks.adapters.process import Runner
 from tasks.core.display import plain
-from tasks.core.log_order import LogLine, ends, in_order
+from tasks.core.log_order import LogLine, ends, in_order, time_of
 
 _OVERLAP = timedelta(seconds=10)
 """Longer than the engine takes to list all logs: a line of one may be written meanwhile."""
@@ -45,33 +45,55 @@ def show_logs(
         CommandError: the engine cannot be reached, or failed.
     """
     ask = partial(compose.logs, runner, project, cwd=cwd, service=service)
-    since = f"{since_seconds}s" if since_seconds else ""
+    oldest = datetime.now(UTC) - timedelta(seconds=since_seconds) if since_seconds else None
+    columns = _Columns()
     known: dict[str, str] = {}
     if tail != 0:
         written: list[LogLine] = []
-        ask(lambda line: written.append(_parsed(line)), follow=False, tail=tail, since=since)
+        ask(
+            lambda line: written.append(_parsed(line)),
+            follow=False,
+            tail=tail,
+            since=_stamp(oldest),
+        )
+        columns.widen(written)
         for line in in_order(written):
-            on_line(_shown(line))
-        known = ends(written)
+            on_line(columns.shown(line))
+        tail, known = None, ends(written)
     if not follow:
         return
     if known:
-        newest = datetime.fromisoformat(f"{max(known.values())}Z")
-        tail, since = None, (newest - _OVERLAP).isoformat()
+        recent = time_of(max(known.values())) - _OVERLAP
+        oldest = max(recent, oldest or recent)
 
     def tell(text: str) -> None:
         line = _parsed(text)
         if not line.stamp or line.stamp > known.get(line.log, ""):
-            on_line(_shown(line))
+            columns.widen([line])
+            on_line(columns.shown(line))
 
-    ask(tell, follow=True, tail=tail, since=since)
+    ask(tell, follow=True, tail=tail, since=_stamp(oldest))
+
+
+class _Columns:
+    """Lines below each other, as Compose shows them; its width of the names grows meanwhile."""
+
+    _width = 0
+
+    def widen(self, lines: Sequence[LogLine]) -> None:
+        """Make room for the names of these lines' containers."""
+        self._width = max(self._width, *(len(line.log) for line in lines), 0)
+
+    def shown(self, line: LogLine) -> str:
+        """Return a line behind its container's name."""
+        return f"{line.log:<{self._width}} | {line.text}" if line.log else line.text
 
 
 def _parsed(text: str) -> LogLine:
     """Return a line of `docker compose logs`; its own messages belong to no container."""
     log, bar, rest = plain(text).partition(" | ")
-    return LogLine.of(log, rest) if bar else LogLine("", "", log)
+    return LogLine.of(log.rstrip(), rest) if bar else LogLine("", "", log)
 
 
-def _shown(line: LogLine) -> str:
-    return f"{line.log} | {line.text}" if line.log else line.text
+def _stamp(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""

@@ -52,7 +52,7 @@ class ComposeRemover:
         todo = list(self._removals(inventory, names))
         record = inventory.record
         if record and record.state is not State.REMOVING:
-            going = replace(record, state=State.REMOVING)
+            going = replace(record, state=State.REMOVING, asleep=None)
             mark = partial(write_record, self.context.engine, owner, names, going)
             step, first = todo[0]
             todo[0] = (step, partial(_after, mark, first))

@@ -69,9 +69,10 @@ def show_logs(
             written = [line for log in pool.map(fetch, chosen) for line in log]
         for line in in_order(written):
             on_line(_shown(titles[line.log], line.text))
-        known = {log: f"{stamp}Z" for log, stamp in ends(written).items()}
+        known = ends(written)
     if follow:
-        _Follower(cluster, names, service, tail, since, known).run(on_line)
+        follower = _Follower(cluster, names, service, since, known, from_now=tail == 0)
+        follower.run(on_line)
 
 
 def _shown(place: ServiceContainer, line: str) -> str:
@@ -82,7 +83,9 @@ class _Follower:
     """Follows the logs of all containers, including those that start meanwhile.
 
     Args:
+        since: what is older is left out; None leaves out nothing.
         known: the stamp of the last line that was shown of each container, by its id.
+        from_now: whether what the containers have written so far is left out.
     """
 
     def __init__(
@@ -90,14 +93,15 @@ class _Follower:
         cluster: Cluster,
         names: Names,
         service: str,
-        tail: int | None,
         since: datetime | None,
         known: Mapping[str, str],
+        *,
+        from_now: bool,
     ) -> None:
         self._cluster = cluster
         self._names = names
         self._service = service
-        self._tail = tail
+        self._from_now = from_now
         self._since = since
         self._ends = known
         self._stop = Stop()
@@ -138,8 +142,7 @@ class _Follower:
             if place.id and place.id not in self._known:
                 self._known.add(place.id)
                 # A container that has started since then is shown from its first line.
-                is_new = place.id in self._ends or not self._is_first
-                tail = None if is_new else self._tail
+                tail = 0 if self._is_first and self._from_now else None
                 args = (place, tail)
                 threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
         self._is_first = False

@@ -12,6 +12,8 @@ def test_a_line_begins_with_its_stamp() -> None:
         for text in ("a  b ", ""):
             assert LogLine.of("web", f"{stamp}Z {text}") == LogLine("web", stamp, text)
     assert LogLine.of("web", f"{DAY}01Z") == LogLine("web", f"{DAY}01", "")
+    for there in ("14:00:01.5+02:00", "07:30:01.5-04:30"):
+        assert LogLine.of("web", f"2026-11-28T{there} x") == LogLine("web", f"{DAY}01.5", "x")
     for line in ("", "plain", f"{DAY}01.5 x", f"{DAY}01Zx"):
         assert LogLine.of("web", line) == LogLine("web", "", line)
 
