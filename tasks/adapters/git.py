@@ -363,14 +363,11 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        # Each question costs as much as starting git.
-        folder, _ = map_parallel(
-            lambda ask: ask(),
-            (
-                partial(self._asked, "rev-parse", "--path-format=absolute", "--git-common-dir"),
-                lambda: str(self._remotes),
-            ),
+        questions: tuple[Callable[[], str], ...] = (
+            partial(self._asked, "rev-parse", "--path-format=absolute", "--git-common-dir"),
+            lambda: self._told_of_remotes,
         )
+        folder, _ = map_parallel(lambda ask: ask(), questions)
         common = Path(folder)
         clone = common.parent if common.name == ".git" else common
         remote = self._remote()
@@ -388,10 +385,14 @@ class Git:
         return server.rstrip("/").removesuffix(below) + url.removeprefix(server.rstrip("/"))
 
     @cached_property
+    def _told_of_remotes(self) -> str:
+        # Not `git remote`, which also names what has settings but no address.
+        return self._asked("remote", "-v")
+
+    @property
     def _remotes(self) -> Mapping[str, str]:
         """The addresses of this clone's remotes, by name."""
-        # Not `git remote`, which also names what has settings but no address.
-        return dict(_FETCHED.findall(self._asked("remote", "-v")))
+        return dict(_FETCHED.findall(self._told_of_remotes))
 
     def _remote(self) -> str | None:
         """Return the remote that this clone belongs to, or None without remotes.
