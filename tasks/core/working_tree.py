@@ -92,6 +92,17 @@ def is_served(place: str) -> bool:
     return "Assets" in place.split("/") or place.startswith(f"{_THEMES}/")
 
 
+def folders_above(paths: Iterable[str]) -> set[str]:
+    """Return all folders that paths are in."""
+    found = {""}
+    for path in paths:
+        folder = posixpath.dirname(path)
+        while folder not in found:
+            found.add(folder)
+            folder = posixpath.dirname(folder)
+    return found - {""}
+
+
 @dataclass(frozen=True)
 class FileChange:
     """A file that was written or removed.
@@ -228,4 +239,6 @@ def differing(
     """
     written = {place for place, key in wanted.items() if there.get(place) != key}
     gone = {place for place in known if place in there and place not in wanted}
+    # What is written below a link is written, and later removed, where that leads.
+    gone |= folders_above(wanted) & there.keys()
     return tuple(sorted(written | gone))

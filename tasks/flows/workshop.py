@@ -259,7 +259,7 @@ def _watch(
         changes = [
             FileChange(place, contents.get(place), content)
             for place, content in read.items()
-            if content != contents.get(place)
+            if not _is_same(contents.get(place), content)
         ]
         try:
             _write(shown, changes)
@@ -275,6 +275,11 @@ def _watch(
             chores.ask(reaction(changes))
         contents |= read
         places, told = set(), ""
+
+
+def _is_same(before: bytes | None, after: bytes | None) -> bool:
+    # A link may lead to what a file had for content.
+    return before == after and isinstance(before, Link) == isinstance(after, Link)
 
 
 def _write(shown: Shown, changes: Sequence[FileChange]) -> None:

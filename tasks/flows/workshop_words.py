@@ -17,7 +17,9 @@ LIST = (
 UNPACK = (
     *("sh", "-euc"),
     # Times are those of the container: what was compiled of a file before is older than the file.
-    f'cd {_PROJECT}; umask 022; head -c "$1" | tar --extract --touch --no-same-owner --file=-',
+    f'cd {_PROJECT}; umask 022; head -c "$1"'
+    # A file or link may come in place of a folder that has what the project knows nothing of.
+    " | tar --extract --recursive-unlink --touch --no-same-owner --file=-",
     "sh",
 )
 """Unpacks a tar archive of so many bytes; one that reads to the end would wait for it."""

@@ -176,25 +176,24 @@ class BuiltFrom:
             contexts=tuple(replace(context, root=project, in_place=False) for context in own),
         )
 
-    def leads_to(self, link: str, others: Collection[str]) -> str:
-        """Return where a link leads, relative to the root.
+    def leads_to(self, link: str, others: Collection[str]) -> str | None:
+        """Return where a link leads, relative to the root; None if the link is left out.
 
         Args:
             link: its path, relative to the root.
-            others: the files and links that the images get.
+            others: the files and links that the images get, and the folders that these are in.
 
         Raises:
             InputError: the images do not get it: it is to nothing that they get as well.
         """
-        way = ""
+        way = None
         for context in self.contexts:
             path = link.removeprefix(f"{context.folder}/")
             if not _is_below(link, context.folder) or context.ignore.leaves_out(path):
                 continue
             real = context.leads_to(path)
             way = os.path.normpath(f"{context.folder}/{real}")
-            is_got = way in others or any(_is_below(other, way) for other in others)
-            if not is_got and context.disk(real).exists():
+            if way not in others and context.disk(real).exists():
                 raise context.refused(path)
         return way
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.core.errors import InputError
-from tasks.core.working_tree import Link
+from tasks.core.working_tree import Link, folders_above
 
 POLL_SECONDS = 0.2
 """How often the folders are looked at."""
@@ -44,15 +44,15 @@ class Rules:
         is_passed_over: returns whether files and folders of a name are left out.
         is_served: returns whether a place is one of which copies are shown, not links.
         taken: returns those of some files and links that the images get.
-        leads_to: returns where a link leads; InputError if the images, which get all these, do not
-            get that.
+        leads_to: returns where a link leads, None if it is left out; InputError if the images,
+            which get all these files, links and folders, do not get that.
     """
 
     place_of: Callable[[str, str], str]
     is_passed_over: Callable[[str], bool]
     is_served: Callable[[str], bool]
     taken: Callable[[Collection[str]], Collection[str]]
-    leads_to: Callable[[str, Collection[str]], str]
+    leads_to: Callable[[str, Collection[str]], str | None]
 
 
 class WorkingTree:
@@ -159,15 +159,20 @@ class WorkingTree:
     def _ways(self, links: Collection[str], taken: Collection[str]) -> dict[str, str]:
         """Return where links lead that the images get, and tell of the others."""
         ways = {}
-        reasons = [f"{root} is a link" for root in self._folders.values() if root.is_symlink()]
+        roots = (root for root in self._folders.values() if root.is_symlink())
+        reasons = [f"{root} is a link: it is left out" for root in roots]
+        got = folders_above(taken).union(taken)
         for link in sorted(links):
             try:
-                ways[link] = self._rules.leads_to(link, taken)
+                way = self._rules.leads_to(link, got)
             except InputError as error:
-                reasons.append(error.message)
+                reasons.append(f"{error.message}: it is left out, and a build refuses it")
+                continue
+            if way is not None:
+                ways[link] = way
         for reason in reasons:
             if reason not in self._refused:
-                self._warn(f"{reason}: it is left out, and no image gets it")
+                self._warn(reason)
         self._refused = set(reasons)
         return ways
 

@@ -241,3 +241,9 @@ def test_the_releases_own_files_stay() -> None:
     there = {"same": "1", "changed": "1", "release": "4", "ours-before": "5"}
     known = ["same", "ours-before", "never-there"]
     assert differing(wanted, there, known) == ("changed", "new", "ours-before")
+
+
+def test_what_is_there_in_place_of_a_folder_is_removed() -> None:
+    wanted = {"acme/css/a.css": "1", "acme/styles/more/a.css": "1"}
+    there = {"acme/css/a.css": "1", "acme/styles": "link css", "acme/style": "2"}
+    assert differing(wanted, there, ()) == ("acme/styles", "acme/styles/more/a.css")

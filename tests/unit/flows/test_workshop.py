@@ -277,6 +277,15 @@ def test_a_link_is_shown_as_one(bench: Bench) -> None:
     assert {type(content) for content in shown.values()} == {Link}
 
 
+def test_a_link_to_what_a_file_had_for_content_is_shown_and_the_way_back(bench: Bench) -> None:
+    place = "docroot/themes/acme/a.css"
+    bench.tree.files = {place: b"b.css"}
+    bench.run({place: Link(b"b.css")})
+    assert type(bench.workshop.files[place]) is Link
+    bench.run({place: b"b.css"})
+    assert type(bench.workshop.files[place]) is bytes
+
+
 def test_the_next_change_does_not_wait_for_the_others_which_then_follow_both(bench: Bench) -> None:
     workshop = bench.workshop
     workshop.slow = True

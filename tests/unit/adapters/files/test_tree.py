@@ -213,7 +213,10 @@ def test_a_link_to_what_the_images_do_not_get_is_left_out_and_told_once(
     assert tree.changed() == {"plugins/A/B.php"}
     assert tree.read("plugins/A/link") is None
     (told,) = project.said
-    assert told.startswith(f"src/plugins/A/link is a link to {target}, which is not in the image")
+    assert told == (
+        f"src/plugins/A/link is a link to {target}, which is not in the image: it is left out, and "
+        "a build refuses it"
+    )
     link.unlink()
     link.write_text("a file")
     assert tree.changed() == {"plugins/A/link"}
@@ -226,7 +229,14 @@ def test_a_folder_that_is_a_link_is_left_out(project: Project, asks_git: bool) -
     project.link("src/plugins", "../secrets")
     assert set(project.tree(asks_git=asks_git).contents()) == {"themes/acme/html/page.twig"}
     (told,) = project.said
-    assert told.startswith(f"{project.root}/src/plugins is a link: it is left out")
+    assert told == f"{project.root}/src/plugins is a link: it is left out"
+
+
+def test_a_link_that_no_image_gets_is_left_out_in_silence(project: Project) -> None:
+    project.link("themes/acme/a.map", "html/page.twig")
+    project.link("src/plugins/A/out.map", "../../../secret")
+    assert project.shown() == {"themes/acme/html/page.twig"}
+    assert project.said == []
 
 
 def test_a_link_that_leads_to_itself_is_left_out(project: Project) -> None:
