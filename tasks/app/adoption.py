@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.adapters.identity import this_run
 from tasks.app import wiring
+from tasks.app.branches import is_known
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.names import Names
@@ -30,7 +31,13 @@ class BranchAdoption:
     def plan(self) -> AdoptionPlan:
         """Return what would be adopted. Reads only."""
         repository = self._session.git.repository()
-        return plan_adoption(self._target.inspector, self._names, repository, self._former)
+        return plan_adoption(
+            self._target.inspector,
+            self._names,
+            repository,
+            self._former,
+            is_branch=is_known(self._session, self._names.branch),
+        )
 
     def confirm(self, given: str) -> None:
         """Make the user type the name of a protected environment.

@@ -20,8 +20,8 @@ def options_of(contexts: Mapping[str, ParserContext]) -> dict[str, dict[str, str
     """Return each task's options as they are typed, with the names of those that take a value."""
     return {
         task: {
-            flag: argument.name.strip("_") if argument.takes_value else ""
-            for flag, argument in context.flags.items()
+            flag: context.flags[flag].name.strip("_") if context.flags[flag].takes_value else ""
+            for flag in (*context.flags, *context.flags.aliases)
         }
         for task, context in contexts.items()
         if task

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tasks.adapters.host.package import installed_from, opened
 from tasks.adapters.terminal.question import ask
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
-from tasks.app.yaml_file import read_yaml
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.project_files import LOCK, OWN, SETTINGS
 from tasks.core.project_layout import find_layout
@@ -164,9 +163,9 @@ def _own_name(given: str) -> str:
         given: what ``--project`` said.
 
     Raises:
-        InputError: that is another one.
+        InputError: that is another one, or they are of another shape than settings.
     """
-    name = str((read_yaml(PROJECT / SETTINGS) or {}).get("project", ""))
+    name = setup.own_settings(PROJECT).get("project") or ""
     if name and given not in {"", name}:
         raise InputError(
             f"--project {given!r}: {SETTINGS} says {name}",

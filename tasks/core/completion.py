@@ -103,6 +103,7 @@ def candidates(
         look_up: returns what there is of ``BRANCHES`` and the like, by the options given before.
     """
     *before, word = words
+    before = [part for each in before for part in _parts(each)]
     task = next((each for each in before if each in options), "")
     known = options.get(task, {})
     name = known.get(before[-1], "") if before else ""
@@ -117,3 +118,8 @@ def candidates(
     else:
         found = list(options)
     return [each for each in found if each.startswith(word)]
+
+
+def _parts(word: str) -> list[str]:
+    """Return an option and its value where one word is both, as in ``--env=dev``."""
+    return word.split("=", 1) if word.startswith("-") else [word]

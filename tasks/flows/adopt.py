@@ -67,7 +67,9 @@ class AdoptionPlan:
         }
 
 
-def plan_adoption(inspector: Inspector, names: Names, repository: str, former: str) -> AdoptionPlan:
+def plan_adoption(
+    inspector: Inspector, names: Names, repository: str, former: str, *, is_branch: bool
+) -> AdoptionPlan:
     """Return the plan of an adoption; reads only.
 
     Args:
@@ -75,6 +77,7 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
         names: the branch's names.
         repository: the repository that will own it.
         former: the repository that owns it now, as named by the user.
+        is_branch: as for ``no_environment_error``.
 
     Raises:
         InputError: there is no such environment.
@@ -83,7 +86,7 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
     """
     found = next((item for item in inspector.list() if item.branch == names.branch), None)
     if found is None:
-        raise no_environment_error(inspector, names)
+        raise no_environment_error(inspector, names, is_branch=is_branch)
     if found.problem:
         raise UnreadableError(f"{names.branch} cannot be read: {found.problem}")
     plan = AdoptionPlan(names, found, repository)

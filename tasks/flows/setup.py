@@ -32,6 +32,7 @@ from tasks.core.project_setup import (
     suite_files,
     template_of,
 )
+from tasks.core.setting_values import KINDS
 
 _HEAD = """\
 # Of mautic-multidev {version}, written by `inv init` and `inv upgrade`: not to be edited.
@@ -193,6 +194,29 @@ def package_of(lock: str) -> SuitePackage:
     raise InputError(f"{LOCK} does not name mautic-multidev", hint="inv init writes it")
 
 
+def own_settings(project: Path) -> Mapping[str, Any]:
+    """Return what the project's settings hold; nothing where there are none.
+
+    Raises:
+        InputError: what `inv init` looks at in them is of another kind than settings are.
+    """
+    import yaml
+
+    own = yaml.safe_load(_present(project, SETTINGS) or b"")
+    _check_kind(own, dict, SETTINGS)
+    own = own or {}
+    _check_kind(own.get("project"), str, f"project in {SETTINGS}:")
+    environments = own.get("environments")
+    _check_kind(environments, dict, f"environments in {SETTINGS}:")
+    _check_kind((environments or {}).get("dev"), dict, f"environments.dev in {SETTINGS}:")
+    return own
+
+
+def _check_kind(found: Any, kind: type, name: str) -> None:
+    if found is not None and not isinstance(found, kind):
+        raise InputError(f"{name} {KINDS['dict_type' if kind is dict else 'string_type']}")
+
+
 _OTHER = "it is another one: inv upgrade renews it"
 
 
@@ -250,7 +274,7 @@ def _settings(project: Path, wanted: str, *, with_cluster: bool) -> FileStep:
     step = _new(project, SETTINGS, wanted, "it is yours: nothing is added to it")
     if step.verb == "create":
         return step
-    own = yaml.safe_load(_present(project, SETTINGS) or b"") or {}
+    own = own_settings(project)
     whole = yaml.safe_load(wanted)
     lacking = {key: value for key, value in whole.items() if key not in own}
     if "environments" in own:  # else it is one of Invoke's own, which knows none of the suite's

@@ -30,7 +30,7 @@ def no_environment_error(
     Args:
         inspector: looks at those that there are.
         names: of the branch.
-        is_branch: whether it is a branch at all; ``inv deploy`` takes no other name by itself.
+        is_branch: whether it is known to be one; ``inv deploy`` takes no other name by itself.
     """
     states = {item.branch: item.state for item in inspector.list() if item.branch}
     if states.pop(names.branch, None) is State.INTERRUPTED:
@@ -49,9 +49,10 @@ def absent_error(names: Names, close: Sequence[str] = (), *, is_branch: bool = T
     Args:
         names: of the branch.
         close: branches with similar names that have one.
-        is_branch: whether it is a branch at all.
+        is_branch: whether it is known to be one; the remote may have it without being asked.
     """
-    hint = f"make one: inv deploy {names.options}{'' if is_branch else ' --new'}"
+    new = "" if is_branch else " (--new if no branch has that name)"
+    hint = f"make one: inv deploy {names.options}{new}"
     if close:
         hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)

@@ -384,6 +384,7 @@ def test_the_values_of_some_options_complete(inv: InProcess) -> None:
     assert complete("queue --retry ") == "all\n"
     assert complete("db.copy --from ") == complete("deploy --branch ")
     assert complete("adopt --from ") == ""
+    assert "prod\n" in complete("rollback -e ")
     # An answer of a cluster would keep the key waiting.
     assert complete("rollback --env dev --to ") == ""
 

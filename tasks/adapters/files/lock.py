@@ -243,7 +243,7 @@ def _refusals(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SuiteError(
-            f"the lock file {path} cannot be opened: {error.strerror or error}",
+            f"the lock file or folder {path} cannot be opened: {error.strerror or error}",
             hint=f"look at `ls -ld {path.parent} {path}`; nobody else may have made or be able to "
             "write them. XDG_STATE_HOME names another place",
         ) from error

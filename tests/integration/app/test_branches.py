@@ -69,7 +69,9 @@ def test_other_code_under_a_branch_s_name_is_told(inv: Inv, clone: Path) -> None
 def test_what_has_no_environment_is_told_a_command_that_makes_one(
     task: str, inv: Inv, clone: Path
 ) -> None:
-    for branch, new in (("main", ""), ("feature/nwe", " --new")):
+    # Of feature/new only the remote knows, and it is not asked.
+    if_none = " (--new if no branch has that name)"
+    for branch, new in (("main", ""), ("feature/new", if_none), ("feature/nwe", if_none)):
         done = inv(clone, task, "--branch", branch, settings={"project": "mtnothing"})
         assert done.returncode == 2, done.stderr
         command = f"inv deploy --env local --branch {branch}{new}"

@@ -92,6 +92,30 @@ def test_a_wheel_that_is_not_there_is_told_so(
     assert repository.refused(wheel=wheel).message == message
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[environments]", "invoke.yaml must hold keys and values"),
+        ("text", "invoke.yaml must hold keys and values"),
+        ("project: {a: b}", "project in invoke.yaml: must be text; a number needs quotes"),
+        ("environments: [dev]", "environments in invoke.yaml: must hold keys and values"),
+        ("environments: dev", "environments in invoke.yaml: must hold keys and values"),
+        ("environments: {dev: text}", "environments.dev in invoke.yaml: must hold keys and values"),
+        ("environments: {dev: [a]}", "environments.dev in invoke.yaml: must hold keys and values"),
+        # To the next question.
+        ("project:", "there is no file nope.whl"),
+        ("environments:", "there is no file nope.whl"),
+        ("environments: {dev: }", "there is no file nope.whl"),
+    ],
+)
+def test_settings_of_another_shape_are_told_by_the_key(
+    settings: str, message: str, repository: Repository
+) -> None:
+    (repository.root / "invoke.yaml").write_text(settings)
+    cluster = Answers("acme", "{slug}.a.b", "r.example.com/x", "here")
+    assert repository.refused(cluster).message == message
+
+
 def test_a_folder_of_the_other_layout_is_said_to_be_left_out(repository: Repository) -> None:
     for name in ("docroot/plugins/A/A.php", "plugins/B/B.php", "themes/a/config.json"):
         path = repository.root / name

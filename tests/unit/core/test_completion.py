@@ -47,6 +47,8 @@ def complete(*words: str) -> list[str]:
         (["nope", "--branch", ""], list(OPTIONS)),
         # By the branch and the environment that were given before.
         (["rollback", "-b", "x", "--env", "dev", "--to", ""], ["branch=x", "env=dev"]),
+        (["rollback", "--branch=x=y", "--env=dev", "--to", ""], ["branch=x=y", "env=dev"]),
+        (["rollback", "--env=dev", ""], []),
         (["rollback", "--to", ""], []),
         (["db.copy", "--from", "m"], ["main"]),
         (["adopt", "--from", ""], []),

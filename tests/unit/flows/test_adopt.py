@@ -26,7 +26,7 @@ FOUND: EnvironmentSummary = summarize(
 
 
 def plan(former: str, *, found: EnvironmentSummary = FOUND, repository: str = NEW) -> AdoptionPlan:
-    return plan_adoption(FakeInspector([found]), NAMES, repository, former)
+    return plan_adoption(FakeInspector([found]), NAMES, repository, former, is_branch=False)
 
 
 @pytest.mark.parametrize("former", [FORMER, "git@gitlab.example.org:Old/mautic.git"])
@@ -56,6 +56,7 @@ def test_what_is_not_there_cannot_be_adopted() -> None:
     with pytest.raises(InputError, match="feature/x has no environment in local") as caught:
         plan(FORMER, found=other)
     assert "feature/y" in (caught.value.hint or "")
+    assert "--new if no branch has that name" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("repository", [FORMER, "git@GitLab.example.org:old/mautic"])
