@@ -206,7 +206,7 @@ class KubeEnv:
             settings=settings or self.settings(),
             env=self.environ(env),
             stdin=stdin,
-            timeout=300,
+            timeout=900,
         )
         self.said += [done.stdout, done.stderr]
         return done

@@ -83,7 +83,7 @@ class World:
     ) -> CompletedProcess[str]:
         """Run `inv` to its end."""
         done = self.inv(
-            cwd or self.checkout, *args, settings=settings or self.settings(), env=env, timeout=300
+            cwd or self.checkout, *args, settings=settings or self.settings(), env=env, timeout=900
         )
         self.said += [done.stdout, done.stderr]
         return done
@@ -249,8 +249,10 @@ def until_says(process: Popen[str], text: str, deadline_seconds: float = 120) ->
 
 def printed(done: CompletedProcess[str]) -> list[str]:
     """Return what a run has printed, without the signs of life of a slow machine."""
-    lines = f"{done.stderr}{done.stdout}".splitlines()
-    return [line for line in lines if not re.match(r"  \d+ s(:|$)", line)]
+    text = f"{done.stderr}{done.stdout}"
+    life = r"  \d+ s(?::.*)?\n"
+    # The first of them comes below the title of what lasts.
+    return re.sub(rf"^(?:.* …\n)?(?:{life})+", "", text, flags=re.MULTILINE).splitlines()
 
 
 def inspected(world: World, slug: str) -> str:

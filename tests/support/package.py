@@ -74,7 +74,7 @@ class Installed:
         *args: str,
         program: Path | str | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 300,
+        timeout: float = 900,
     ) -> subprocess.CompletedProcess[str]:
         """Run it in a folder to its end.
 

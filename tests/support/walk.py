@@ -17,7 +17,7 @@ Place = tuple[str, str]
 """A page, and a command on it (`Command.key`)."""
 Step = str | Callable[[], object]
 """A command line, or what no command does."""
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 
 
 @dataclass
