@@ -83,7 +83,7 @@ def test_what_sleeps_has_no_pods_and_wakes_as_it_was(site: KubeEnv) -> None:
     assert re.search(r"^main +asleep \d+s \(by hand, ", site.ok("list", *ON).stdout, re.MULTILINE)
     again = site.ok("sleep", *ON, *branch)
     assert "is asleep since" in again.stderr
-    assert "already" in again.stderr
+    assert "nothing to do" in again.stderr
     status = site.ok("status", *ON, *branch, "--format", "json").stdout
     assert json.loads(status)[-1]["state"] == "asleep"
 
