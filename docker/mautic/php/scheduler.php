@@ -146,6 +146,8 @@ final class Scheduler
             }
             $this->watch();
             if ($this->stopping && [] === $this->running) {
+                // It is asked again each second (mautic.sh): while PHP ends that would kill it.
+                pcntl_signal(SIGTERM, SIG_IGN);
                 $this->say('stopped');
 
                 return;
