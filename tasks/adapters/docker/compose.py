@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def logs(
     service: str,
     follow: bool,
     tail: int | None,
-    since: str,
+    since: datetime | None,
 ) -> None:
     """Pass on the logs of a project's containers, each line with its container's name and time.
 
@@ -161,14 +162,14 @@ def logs(
         service: only this service; empty for all.
         follow: go on until interrupted.
         tail: number of lines to start with, per container; None for all.
-        since: how old a line may be, ``600s``, or its time, RFC 3339; empty for any.
+        since: leave out what is older; None for nothing.
 
     Raises:
         CommandError: the engine cannot be reached, or failed.
     """
     argv = ["docker", "compose", "--project-name", project, "logs", "--no-color", "--timestamps"]
     argv += ["--tail", "all" if tail is None else str(tail)]
-    argv += ["--since", since] if since else []
+    argv += ["--since", since.isoformat()] if since else []
     argv += ["--follow"] if follow else []
     argv += [service] if service else []
     runner.run(argv, cwd=cwd, on_line=on_line)

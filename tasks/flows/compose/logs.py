@@ -50,12 +50,7 @@ def show_logs(
     known: dict[str, str] = {}
     if tail != 0:
         written: list[LogLine] = []
-        ask(
-            lambda line: written.append(_parsed(line)),
-            follow=False,
-            tail=tail,
-            since=_stamp(oldest),
-        )
+        ask(lambda line: written.append(_parsed(line)), follow=False, tail=tail, since=oldest)
         columns.widen(written)
         for line in in_order(written):
             on_line(columns.shown(line))
@@ -72,7 +67,7 @@ def show_logs(
             columns.widen([line])
             on_line(columns.shown(line))
 
-    ask(tell, follow=True, tail=tail, since=_stamp(oldest))
+    ask(tell, follow=True, tail=tail, since=oldest)
 
 
 class _Columns:
@@ -93,7 +88,3 @@ def _parsed(text: str) -> LogLine:
     """Return a line of `docker compose logs`; its own messages belong to no container."""
     log, bar, rest = plain(text).partition(" | ")
     return LogLine.of(log.rstrip(), rest) if bar else LogLine("", "", log)
-
-
-def _stamp(moment: datetime | None) -> str:
-    return moment.isoformat() if moment else ""

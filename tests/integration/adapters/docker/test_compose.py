@@ -70,7 +70,7 @@ def stamped(text: str) -> str:
 def test_the_words_of_all_services_and_of_one(project: str, runner: Runner, tmp_path: Path) -> None:
     def said(service: str, tail: int) -> list[str]:
         lines: list[str] = []
-        options = {"service": service, "follow": False, "tail": tail, "since": ""}
+        options = {"service": service, "follow": False, "tail": tail, "since": None}
         logs(runner, project, lines.append, cwd=tmp_path, **options)  # type: ignore[arg-type]
         return sorted(stamped(plain(line)) for line in lines)
 
