@@ -115,6 +115,16 @@ def platform(session: Session, standins: str, *, dry: bool = False) -> LocalPlat
     )
 
 
+def idle_platform(session: Session, environment: str) -> str:
+    """Return what of the local platform does not run, and what starts it; empty if all does."""
+    if session.settings.environment(environment).target == "kubernetes":
+        return ""
+    down = platform(session, standins(session, environment), dry=True).down()
+    if not down:
+        return ""
+    return f"the local platform's {', '.join(down)}: any inv wake or inv deploy starts it"
+
+
 def cluster_environment(session: Session, env: str) -> tuple[str, Environment]:
     """Return name and settings of an environment that lives in a cluster.
 

@@ -159,7 +159,8 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
     as_json = check_format(format)
     environment, _ = session.environment(env)
     found = wiring.target(session, environment).inspector.list(session.git.repository())
-    for line in (*unreadable_lines(found), *misnamed_lines(found)):
+    idle = wiring.idle_platform(session, environment) if found else ""
+    for line in filter(None, (*unreadable_lines(found), *misnamed_lines(found), idle)):
         session.console.warn(line)
     if as_json:
         session.console.json([asdict(item) for item in found])
@@ -178,13 +179,15 @@ def status(
     format: str = "text",
 ) -> None:
     """Show the services of a branch's environment, its sleep, and its scheduled commands."""
-    from tasks.app import existing
+    from tasks.app import existing, wiring
     from tasks.flows import schedules
     from tasks.flows.views import STATUS_COLUMNS, now, rest_lines, rest_part, status_rows
 
     as_json = check_format(format)
     found = existing.find_existing(session, env, branch)
     scheduled, rest = found.inspector.scheduled(found.owner, found.names), found.rest
+    if idle := wiring.idle_platform(session, found.names.environment):
+        session.console.warn(idle)
     if as_json:
         parts = [asdict(part) for part in (*found.parts, *scheduled)]
         session.console.json([*parts, *rest_part(rest, now())])

@@ -591,7 +591,9 @@ class Sleeper(Exclusive, Protocol):
         """
 
     def plan_wake(self, owner: Owner, names: Names, used_at: str) -> SleepPlan:
-        """Return what has to be started, in the other order; nothing if it was not put to sleep.
+        """Return what has to be started, in the other order.
+
+        Of an environment that was not put to sleep, only what it shares with others.
 
         Args:
             used_at: the present time.

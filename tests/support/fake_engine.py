@@ -276,6 +276,7 @@ class Deployed:
         self.engine = FakeEngine()
         self.compose = FakeCompose(self.engine)
         context, _ = a_context(self.engine, self.compose)
+        self.platform = context.platform
         self.target: Target[ComposePlan] = compose_target(context)
         self.deploy()
         self.compose.seen.clear()

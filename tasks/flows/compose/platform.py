@@ -129,22 +129,33 @@ class LocalPlatform:
         Raises:
             EngineError: the engine is down, a port is taken, or a service does not start.
         """
-        wanted = {"proxy": self.settings.platform.http_port}
+        if not self.settings.platform.wake:
+            self._remove_waker()
+        if not self.is_wanting():
+            return
+        with self.exclusive(), self.work("start the local platform") as activity:
+            mail = ["mail"] if self._mail_image(activity) else []
+            self._start([*self._for_visitors, *mail], activity)
+
+    def is_wanting(self) -> bool:
+        """Return True if ``ensure`` has something to start."""
         own = self.settings.platform
+        ports = {"proxy": own.http_port}
         if self.has_mail() or self.engine.has_image(own.mail_image):
-            wanted["mail"] = own.mail_port
+            ports["mail"] = own.mail_port
         images = {"proxy": PROXY.reference(self.root)}
         if own.wake:
             images |= dict.fromkeys(SERVICES, WAKER.reference(self.root))
-        else:
-            self._remove_waker()
-        if not self._missing(wanted, images):
-            return
-        with self.exclusive(), self.work("start the local platform") as activity:
-            services = ["proxy", *(SERVICES if own.wake else ())]
-            if self._mail_image(activity):
-                services.append("mail")
-            self._start(services, activity)
+        return self._missing(ports, images)
+
+    def down(self) -> list[str]:
+        """Return the services without which visitors are not served, and how each is."""
+        present = self.present()
+        return [
+            f"{name} is {present[name].state if name in present else 'missing'}"
+            for name in self._for_visitors
+            if name not in present or present[name].state != "running"
+        ]
 
     def present(self) -> dict[str, Container]:
         """Return its containers by service."""
@@ -160,6 +171,10 @@ class LocalPlatform:
         self._await(["registry"], lambda _: None)
 
     # -- internals ----------------------------------------------------------------------------
+
+    @property
+    def _for_visitors(self) -> tuple[str, ...]:
+        return ("proxy", *(SERVICES if self.settings.platform.wake else ()))
 
     def _missing(self, ports: Mapping[str, int], images: Mapping[str, str]) -> bool:
         """Return True if a service does not run, runs on another port or is of another image."""

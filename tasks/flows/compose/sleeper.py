@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -75,7 +75,7 @@ class ComposeSleeper:
         compose.stop(self.context.runner, [item.id for item in stage])
 
     def plan_wake(self, owner: Owner, names: Names, used_at: str) -> SleepPlan:
-        """Return what has to be started; nothing if the record does not say that it sleeps.
+        """Return what has to be started; of one that is awake, what it shares with the others.
 
         Raises:
             EngineError: a container or its network is gone, so that nothing can start it.
@@ -83,8 +83,10 @@ class ComposeSleeper:
         inventory = self.context.inventory(owner, names)
         title = f"wake {names.branch} in {names.environment}"
         record = inventory.record
-        if record is None or self._rest(names, record).asleep is None:
+        if record is None or record.current is None:
             return SleepPlan(title)
+        if self._rest(names, record).asleep is None:
+            return SleepPlan(title, tuple(self._shared()))
         stranded = [
             name for name, item in inventory.services.items() if item.name in inventory.stranded
         ]
@@ -100,14 +102,19 @@ class ComposeSleeper:
         return SleepPlan(title, tuple(self._starts(owner, names, inventory)))
 
     def _starts(self, owner: Owner, names: Names, inventory: Inventory) -> Iterator[SleepStep]:
-        yield Step("start", "the local platform", "unless it runs"), self._start_platform
+        yield from self._shared()
         for stage in filter(None, reversed(_stages(inventory))):
             yield Step("start", _shown(stage)), partial(self._start, names, stage)
         step = Step("mark", f"environment {names.branch}", "awake")
         yield step, lambda _: self._woken(owner, names)
 
-    def _start_platform(self, _: Activity) -> None:
-        self.context.platform.ensure()
+    def _shared(self) -> Iterator[SleepStep]:
+        if self.context.platform.is_wanting():
+            yield Step("start", "the local platform"), self._start_platform
+
+    def _start_platform(self, activity: Activity) -> None:
+        # The step is shown already.
+        replace(self.context.platform, work=lambda _: nullcontext(activity)).ensure()
 
     def _start(self, names: Names, stage: Sequence[Container], activity: Activity) -> None:
         self.context.secrets(names)

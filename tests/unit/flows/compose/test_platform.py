@@ -117,6 +117,23 @@ def test_the_waker_is_there_by_setting_alone(
     assert len(started) == 2
 
 
+def test_what_visitors_need_and_does_not_run_is_told(
+    machine: Machine, platform: LocalPlatform
+) -> None:
+    machine.add(OWN, "proxy", 8080)
+    # Without the setting nobody misses a waker; without its image nobody misses a mail catcher.
+    assert platform.down() == []
+    own = platform.settings.platform.model_copy(update={"wake": True})
+    wanting = replace(platform, settings=platform.settings.model_copy(update={"platform": own}))
+    machine.add(OWN, "gate", 0)
+    machine.add(OWN, "waker", 0)
+    assert wanting.down() == []
+    killed = f"{OWN}-waker-1"
+    machine.there[killed] = replace(machine.there[killed], state="exited", status="Exited (137)")
+    machine.remove_container(f"{OWN}-proxy-1")
+    assert wanting.down() == ["proxy is missing", "waker is exited"]
+
+
 def test_the_registry_of_another_project_is_not_built_into(
     machine: Machine, platform: LocalPlatform
 ) -> None:

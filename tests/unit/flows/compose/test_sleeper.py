@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 
+from tasks.adapters.docker.engine import Container
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.terminal.console import Activity
+from tasks.core.compose.stages import PROJECT, SERVICE
 from tasks.core.environment import State
 from tasks.core.errors import CommandError, EngineError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Sleep, Wake
+from tasks.flows.compose.own_image import PROXY
 from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.compose.target import compose_target
 from tasks.flows.target import SleepPlan
 from tests.support.fake_engine import Deployed, FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST
+from tests.support.suite import ROOT
 
 SLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
 PINNED = Pinned("2026-01-01T00:00:00+00:00", "ada@host")
@@ -46,6 +50,20 @@ class Bench(Deployed):
         self.run(plan)
         return plan
 
+    def share(self, status: str = "Up (healthy)") -> None:
+        """Let the platform run, or not."""
+        own = self.platform.settings.platform
+        for service, image, port in (
+            ("proxy", PROXY.reference(ROOT), own.http_port),
+            ("mail", own.mail_image, own.mail_port),
+        ):
+            labels = {PROJECT: self.platform.name, SERVICE: service}
+            state = "running" if status.startswith("Up") else "exited"
+            ports = ((own.address, port),)
+            self.engine.there[service] = Container(
+                service, service, image, state, status, labels, ports
+            )
+
     @property
     def shown(self) -> State:
         (found,) = self.target.inspector.list()
@@ -59,6 +77,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
     monkeypatch.setattr("tasks.adapters.files.lock.lock_folder", lambda _: tmp_path / "locks")
     made = Bench()
+    made.share()
     monkeypatch.setattr(LocalPlatform, "ensure", ensure)
     return made
 
@@ -81,8 +100,20 @@ def test_it_is_stopped_in_order_and_started_in_the_other_one(bench: Bench) -> No
     assert (bench.shown, bench.record.asleep) == (State.ASLEEP, SLEEP)
     bench.compose.seen.clear()
     bench.wake()
-    assert bench.compose.seen == ["platform", *STARTS]
+    assert bench.compose.seen == STARTS
     assert (bench.shown, bench.record.asleep) == (State.RUNNING, None)
+
+
+def test_the_platform_is_started_where_it_does_not_run_alone(bench: Bench) -> None:
+    bench.sleep()
+    bench.share("Exited (137)")
+    bench.compose.seen.clear()
+    assert bench.wake().steps[0] == Step("start", "the local platform")
+    assert bench.compose.seen == ["platform", *STARTS]
+    # Nobody reaches what is awake either.
+    bench.compose.seen.clear()
+    assert bench.wake().steps == (Step("start", "the local platform"),)
+    assert bench.compose.seen == ["platform"]
 
 
 def test_the_second_time_does_nothing(bench: Bench) -> None:
