@@ -15,7 +15,9 @@ VERSION = 1
 STEPS, COMMIT, TAG, SETTINGS, RECORD = "steps", "commit", "tag", "settings", "record"
 DEPLOYED = "deployed"
 """The fact of the last deploy of an environment, whatever came of it."""
-CAUSES = (COMMIT, TAG, DEPLOYED, SETTINGS)
+ASLEEP = "asleep"
+"""The fact that an environment sleeps, in words; empty for one that is awake."""
+CAUSES = (COMMIT, TAG, DEPLOYED, ASLEEP, SETTINGS)
 """The facts that others follow from."""
 WORDS = {
     SETTINGS: "settings (invoke.yaml, INVOKE_ variables)",
@@ -124,6 +126,8 @@ def changed_facts(
     ]
     if DEPLOYED in changed and RECORD in changed:
         changed.remove(RECORD)  # which holds it
+    if ASLEEP in changed:  # which changes all that runs
+        changed = [name for name in changed if name in CAUSES]
     told = {name: _told(name, then.get(name, ""), now.get(name, "")) for name in changed}
 
     def rank(name: str) -> tuple[int, bool, bool]:
@@ -138,6 +142,8 @@ def _told(name: str, was: str, becomes: str) -> str:
     """Return a fact in words, with what it was and is as far as that says anything."""
     if name == DEPLOYED:
         return f"deployed since: {becomes}" if becomes else f"removed since; it was {was}"
+    if name == ASLEEP:
+        return f"it is {becomes}" if becomes else f"it is awake; it was {was}"
     if _HASH.search(was or becomes) or name == "migration":
         return _title(name)
     return f"{_title(name)} ({_short(was) or 'none'}, now {_short(becomes) or 'none'})"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tasks.adapters.docker.engine import Container
+from tasks.adapters.files.lock import FileLock
 from tasks.core.compose.reconcile import ServiceChange, WantedService
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import SECRETS
@@ -22,7 +23,8 @@ from tasks.core.foresight import (
     fact,
 )
 from tasks.core.names import Names
-from tasks.core.saved_plan import DATABASE_IMAGE, RECORD
+from tasks.core.saved_plan import ASLEEP, DATABASE_IMAGE, RECORD
+from tasks.core.sleep import Sleep
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import MIGRATE, ComposePlan
@@ -38,6 +40,7 @@ def foresee(context: ComposeContext, plan: ComposePlan) -> Foresight:
     objects = tuple(_objects(plan, inventory)) if plan.steps else ()
     facts = {
         RECORD: fact(plan.record.to_json()) if plan.record else "",
+        ASLEEP: str(_asleep(plan) or ""),
         "definition": fact({name: each.fingerprint for name, each in plan.wanted.items()}),
         "migration": plan.migration,
         # A stand-in that was not made yet has no digest.
@@ -49,6 +52,11 @@ def foresee(context: ComposeContext, plan: ComposePlan) -> Foresight:
         },
     }
     return Foresight(objects, facts)
+
+
+def _asleep(plan: ComposePlan) -> Sleep | None:
+    lock = FileLock(plan.request.names.namespace)
+    return plan.record.rest("", lock.wake()).asleep if plan.record else None
 
 
 def _objects(plan: ComposePlan, inventory: Inventory) -> Iterator[ObjectChange]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
+from tasks.core import saved_plan
 from tasks.core.errors import ClusterError
 from tasks.core.foresight import (
     ADD,
@@ -178,7 +179,7 @@ def _facts(cluster: Cluster, plan: ClusterPlan, found: Object | None) -> dict[st
         "namespace's labels": fact(labels_of(found)) if found else "",
         "namespace's annotations": fact(kept) if found else "",
         "record": fact(said[RECORD]) if RECORD in said else "",
-        "asleep": said.get(ASLEEP, ""),
+        saved_plan.ASLEEP: str(plan.asleep or ""),
         "release": f"revision {newest.number}, {newest.status}" if newest else "",
         "values": plan.fingerprint,
         "limits": _limits(cluster, plan.request.names) if found else "",

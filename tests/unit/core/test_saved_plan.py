@@ -92,6 +92,20 @@ def test_a_deploy_since_is_told_by_whom_and_not_as_another_record() -> None:
     assert changed_facts(then, {**then, "record": fact(3)}) == ["the environment's record"]
 
 
+def test_what_sleeps_now_is_told_without_what_that_has_stopped() -> None:
+    asleep = "asleep since 2026-01-01 00:00 UTC, put to sleep by ada@host (by hand)"
+    awake = {"record": fact(1), "container x-web-1": "0f1e2d, running", "steps": fact(1)}
+    stopped = {"record": fact(2), "container x-web-1": "0f1e2d, exited", "steps": fact(2)}
+    slept = {**stopped, "asleep": asleep, "container/web state": fact(3)}
+    assert changed_facts(awake, slept) == [f"it is {asleep}"]
+    assert changed_facts(slept, awake) == [f"it is awake; it was {asleep}"]
+    other = {"settings": fact(4)}
+    assert changed_facts(awake, {**slept, **other}) == [
+        f"it is {asleep}",
+        "settings (invoke.yaml, INVOKE_ variables)",
+    ]
+
+
 def test_a_namespace_that_the_deploy_has_made_itself_is_no_change() -> None:
     begun = {"namespace": "uid", "record": fact(3), "steps": fact(4), "values": fact(2)}
     assert changed_facts(FRESH, begun, begun=True) == []
