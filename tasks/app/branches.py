@@ -6,6 +6,7 @@ Not in a CI job: the pipeline says which branch it is for, and its clone may kno
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from tasks.adapters.gitlab import is_job
 from tasks.app.session import Session
@@ -15,7 +16,7 @@ from tasks.flows.branches import look_for
 
 
 def check_given(session: Session, branch: str | None, *, new: bool) -> None:
-    """Refuse a branch that is nowhere, and warn if another commit goes out under its name.
+    """Refuse a branch that is nowhere, and warn if other code goes out under its name.
 
     Args:
         session: the run.
@@ -28,12 +29,24 @@ def check_given(session: Session, branch: str | None, *, new: bool) -> None:
     if branch is None or new or is_job(os.environ):
         return
     check_no_rehearsal(branch)
-    found = look_for(session.git, session.branch(branch))
+    branch = session.branch(branch)
+    found = look_for(session.git, branch)
     if not found.commits:
         hint = f"{found.question}--new makes an environment for a name that no branch has"
         raise InputError(found.absence, hint=hint)
-    if told := found.other_code(session.git.commit()):
+    changed = _is_another_changed(session, branch)
+    if told := found.other_code(session.git.commit(), changed=changed):
         session.console.warn(told)
+
+
+def _is_another_changed(session: Session, branch: str) -> bool:
+    """Return True if files are not as committed, and the branch is not what is checked out."""
+    from tasks.app.images import inputs
+
+    with suppress(InputError):  # a detached HEAD
+        if session.git.branch() == branch:
+            return False
+    return session.git.checkout(inputs(session)).dirty is not None
 
 
 def is_known(session: Session, branch: str) -> bool:

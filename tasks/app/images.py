@@ -233,7 +233,7 @@ def subject_of(
     """
     names = session.names(env, branch)
     session.git.require_checked_out(*_folders(session))
-    checkout = session.git.checkout(_inputs(session, bake), complete=complete)
+    checkout = session.git.checkout(inputs(session, bake), complete=complete)
     if bake == BAKE:
         checkout = replace(checkout, variant=variant(session.other_images))
     return BuildSubject(
@@ -252,7 +252,7 @@ def _folders(session: Session) -> tuple[str, ...]:
     return tuple(settings.paths.folders.values()) if is_assembled(settings) else (BUILT_FROM,)
 
 
-def _inputs(session: Session, bake: str) -> BuildInputs:
+def inputs(session: Session, bake: str = BAKE) -> BuildInputs:
     """Return the files of the project that the images of a bake file are built from."""
     settings = session.settings
     built = built_from(session.root, bake, settings.paths.folders)

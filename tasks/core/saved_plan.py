@@ -143,7 +143,7 @@ def _told(name: str, was: str, becomes: str) -> str:
     if name == DEPLOYED:
         return f"deployed since: {becomes}" if becomes else f"removed since; it was {was}"
     if name == ASLEEP:
-        return f"it is {becomes}" if becomes else f"it is awake; it was {was}"
+        return f"the environment is {becomes or f'awake; it was {was}'}"
     if _HASH.search(was or becomes) or name == "migration":
         return _title(name)
     return f"{_title(name)} ({_short(was) or 'none'}, now {_short(becomes) or 'none'})"

@@ -56,19 +56,20 @@ class Whereabouts:
         """Which one was probably meant, as a question with a space behind it, or nothing."""
         return f"did you mean {self.nearest}? " if self.nearest else ""
 
-    def other_code(self, commit: str) -> str:
-        """Return a sentence if a commit is not the branch's newest, or an empty string.
+    def other_code(self, commit: str, *, changed: bool = False) -> str:
+        """Return a sentence if other code than the branch's newest goes out, or an empty string.
 
         Args:
             commit: the one that is checked out.
+            changed: whether files are not as committed, and the branch is not checked out.
         """
-        if commit in self.commits:
-            return ""
-        places = " and ".join(sorted(each[:8] for each in self.commits))
-        return (
-            f"{self.branch} is at {places}, and {commit[:8]} is checked out: that is what goes out "
-            f"under the name of {self.branch}"
-        )
+        out = f"out under the name of {self.branch}"
+        if commit not in self.commits:
+            places = " and ".join(sorted(each[:8] for each in self.commits))
+            more = " with uncommitted changes" * changed
+            is_out = f"{commit[:8]} is checked out{more}: that is what goes {out}"
+            return f"{self.branch} is at {places}, and {is_out}"
+        return f"uncommitted changes go {out}, which is not checked out" * changed
 
 
 def look_for(git: KnownBranches, branch: str) -> Whereabouts:

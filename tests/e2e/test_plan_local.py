@@ -236,7 +236,7 @@ def a_container_is_stopped_by_hand(it: Changed) -> Iterator[None]:
     web.start()
 
 
-@change("it is asleep since ", *BY_TAG)
+@change("the environment is asleep since ", *BY_TAG)
 def it_is_put_to_sleep(it: Changed) -> Iterator[None]:
     it.world.ok("sleep")
     yield

@@ -312,7 +312,7 @@ def the_namespace_gets_another_owner(world: World) -> Iterator[None]:
 # -- the life of the environment ------------------------------------------------------------------
 
 
-@change("asleep")
+@change("the environment is asleep since ")
 def it_is_put_to_sleep(world: World) -> Iterator[None]:
     world.deploys.ok("sleep", *ON, "--branch", world.branch)
     yield

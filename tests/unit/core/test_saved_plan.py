@@ -97,11 +97,11 @@ def test_what_sleeps_now_is_told_without_what_that_has_stopped() -> None:
     awake = {"record": fact(1), "container x-web-1": "0f1e2d, running", "steps": fact(1)}
     stopped = {"record": fact(2), "container x-web-1": "0f1e2d, exited", "steps": fact(2)}
     slept = {**stopped, "asleep": asleep, "container/web state": fact(3)}
-    assert changed_facts(awake, slept) == [f"it is {asleep}"]
-    assert changed_facts(slept, awake) == [f"it is awake; it was {asleep}"]
+    assert changed_facts(awake, slept) == [f"the environment is {asleep}"]
+    assert changed_facts(slept, awake) == [f"the environment is awake; it was {asleep}"]
     other = {"settings": fact(4)}
     assert changed_facts(awake, {**slept, **other}) == [
-        f"it is {asleep}",
+        f"the environment is {asleep}",
         "settings (invoke.yaml, INVOKE_ variables)",
     ]
 

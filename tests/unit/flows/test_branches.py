@@ -84,3 +84,12 @@ def test_other_code_than_the_branchs_is_told() -> None:
         "main is at aaaaaaaa and bbbbbbbb, and cccccccc is checked out: that is what goes out "
         "under the name of main"
     )
+
+
+def test_changes_that_were_made_on_another_branch_are_told() -> None:
+    found = look_for(FakeGit(), "main")
+    assert found.other_code(HERE, changed=True) == (
+        "uncommitted changes go out under the name of main, which is not checked out"
+    )
+    told = found.other_code(NEWER, changed=True)
+    assert "cccccccc is checked out with uncommitted changes: that is what goes out" in told
