@@ -306,6 +306,15 @@ def test_branches_at_one_commit_share_its_tag(site: Site) -> None:
     assert not site.registry.tags("nginx")
 
 
+def test_changes_that_go_out_under_another_branchs_name_are_told(site: Site) -> None:
+    git(site.checkout, "branch", "feature/x")
+    told = "uncommitted changes go out under the name of feature/x, which is not checked out"
+    assert told not in site.build("--branch", "feature/x", "--dry-run").stderr
+    site.write("nginx/own/file", "changed")
+    assert told in site.build("--branch", "feature/x", "--dry-run").stderr
+    assert "uncommitted" not in site.build("--branch", "main", "--dry-run").stderr
+
+
 def test_a_dirty_tree_has_a_tag_of_its_own(site: Site) -> None:
     site.environment = {"tags": ["short-sha", "latest"]}
     short = git(site.checkout, "rev-parse", "HEAD")[:8]
