@@ -102,8 +102,9 @@ def candidates(
         core: the program's own options.
         look_up: returns what there is of ``BRANCHES`` and the like, by the options given before.
     """
-    *before, word = words
-    before = [part for each in before for part in _parts(each)]
+    *before, word = [part for each in words for part in _parts(each)]
+    # It is what the shell takes the last word for.
+    whole = words[-1].removesuffix(word)
     task = next((each for each in before if each in options), "")
     known = options.get(task, {})
     name = known.get(before[-1], "") if before else ""
@@ -111,13 +112,15 @@ def candidates(
         given = {known[flag]: value for flag, value in itertools.pairwise(before) if flag in known}
         own = next((each for each in (f"{task} {name}", name) if each in {*LOOKED_UP, *FIXED}), "")
         found = list(look_up(LOOKED_UP[own], given) if own in LOOKED_UP else FIXED.get(own, ()))
+    elif whole:
+        found = []
     elif word.startswith("-"):
         found = [each for each in (known or core) if each.startswith("--")]
     elif task:
         found = list(FIXED["shell"]) if before[-1] == "completion" else []
     else:
         found = list(options)
-    return [each for each in found if each.startswith(word)]
+    return [whole + each for each in found if each.startswith(word)]
 
 
 def _parts(word: str) -> list[str]:

@@ -55,6 +55,7 @@ def test_a_tab_completes_tasks_options_and_branches(
         ("deploy --branch fea", "deploy --branch feature/x"),
         ("deploy --env pro", "deploy --env prod"),
         ("logs --service wo", "logs --service worker"),
+        ("deploy --env=pro", "deploy --env=prod"),
     ):
         terminal.expect(PROMPT)
         terminal.raw = ""
