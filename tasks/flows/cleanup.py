@@ -13,7 +13,7 @@ from typing import Protocol
 from tasks.adapters.terminal.console import Activity
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError, VanishedError
-from tasks.core.images.tags import IMAGES, is_marker, removable
+from tasks.core.images.tags import IMAGES, is_marker, removable, shown
 from tasks.core.names import Names, Style
 from tasks.core.plan import Step
 from tasks.flows.target import Removal, RemovalPlan, Remover, Say, without_messages
@@ -112,7 +112,7 @@ def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> Rem
         # Markers are removed separately and last: an interrupted clean-up needs them.
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
-                step = Step("remove", f"image tags of {repository}: {', '.join(part)}")
+                step = Step("remove", f"image tags of {repository}: {shown(part)}")
                 todo.append((step, without_messages(partial(tags.delete_tags, repository, part))))
     return RemovalPlan(title, tuple(todo))
 

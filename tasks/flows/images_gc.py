@@ -20,7 +20,7 @@ from tasks.core.images.retention import (
     judge,
     stale_tags,
 )
-from tasks.core.images.tags import IMAGES
+from tasks.core.images.tags import IMAGES, shown
 from tasks.core.names import is_branch
 from tasks.core.plan import Step
 from tasks.flows.registry_port import Copy, LocalImages, Registry
@@ -106,7 +106,7 @@ class ImageSweep:
         count = Counter(image.repository for image in self.going)
         steps = [Step("remove", f"{count[name]} images of {name}") for name in sorted(count)]
         for name, tags in (self.tags or {}).items():
-            steps.append(Step("remove", f"image tags of {name}", ", ".join(tags)))
+            steps.append(Step("remove", f"image tags of {name}", shown(tags)))
         if self.copies:
             steps.append(Step("remove", f"{len(self.copies)} images of this engine"))
         if self.garbage:
@@ -151,7 +151,7 @@ class ImageSweep:
             becomes = "removed" if rule is KeepingRule.NONE else "kept"
             yield repository, str(count[repository, rule]), f"{becomes}: {rule.value}"
         for name, tags in (self.tags or {}).items():
-            yield name, "-", f"tags of gone branches removed: {', '.join(tags)}"
+            yield name, "-", f"tags of gone branches removed: {shown(tags)}"
         if self.copies:
             megabytes = sum(copy.size for copy in self.copies) / 1e6
             yield "this engine's", str(len(self.copies)), f"removed: {megabytes:.0f} MB at most"
@@ -164,7 +164,7 @@ def _detail(verdict: ImageVerdict) -> tuple[str, ...]:
     becomes = "removed" if verdict.goes else "kept"
     return (
         f"{image.repository}@{image.digest[:19]}",
-        ", ".join(image.tags) or "-",
+        shown(image.tags) or "-",
         f"{becomes}: {verdict.reason}",
     )
 

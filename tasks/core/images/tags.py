@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from tasks.core.images.content_key import is_content_key
+from tasks.core.images.content_key import PREFIX, is_content_key
 
 IMAGES = ("mautic", "nginx")
 """The repositories below an environment's registry; what an environment runs."""
@@ -21,6 +21,7 @@ CACHE = "cache"
 LATEST = "latest"
 
 _MARKER = "branch."
+_KEY_SHOWN = len(PREFIX) + 12
 
 
 def build_tags(kinds: Sequence[str], slug: str, tag: str, *, dirty: bool) -> tuple[str, ...]:
@@ -46,6 +47,11 @@ def variant(others: Mapping[str, str]) -> str:
     """
     text = "\n".join(f"{name}={value}" for name, value in sorted(others.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:8] if others else ""
+
+
+def shown(tags: Iterable[str]) -> str:
+    """Return tags as they are shown: of a content key no more digits than of a digest."""
+    return ", ".join(tag[:_KEY_SHOWN] if is_content_key(tag) else tag for tag in tags)
 
 
 def branch_marker(slug: str, tag: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.images.content_key import content_key, is_content_key
-from tasks.core.images.tags import CACHE, branch_marker, build_tags, removable, slugs, variant
+from tasks.core.images.tags import CACHE, branch_marker, build_tags, removable, shown, slugs, variant
 from tasks.core.names import slug
 
 KEY, KEY2 = content_key(1), content_key(2)
@@ -173,3 +173,9 @@ def test_a_tag_that_only_branches_use_which_go_together_goes() -> None:
     assert removable(tags, "x", "y") == ("1", KEY, "branch.x.1", "branch.y.1")
     assert removable(tags, "x", "y", used={"1"}) == ("branch.x.1", "branch.y.1")
     assert removable(tags) == ()
+
+
+def test_content_keys_are_shown_by_their_first_digits() -> None:
+    tags = ["1a2b3c4d", KEY, "branch.x.1a2b3c4d", "content-of-mine"]
+    assert shown(tags) == f"1a2b3c4d, {KEY[:20]}, branch.x.1a2b3c4d, content-of-mine"
+    assert shown([]) == ""
