@@ -326,6 +326,13 @@ class Git:
         lines = (line.partition(" ") for line in listed.split("\n"))
         return {name.removeprefix(_BRANCHES): commit for commit, _, name in lines if name}
 
+    def place_of(self, branch: str) -> str:
+        """Return where a branch is checked out, of all worktrees; empty if nowhere."""
+        own = f"{_BRANCHES}{branch}"
+        listed = self._git("for-each-ref", "--format=%(refname) %(worktreepath)", own)
+        lines = (line.partition(" ") for line in listed.split("\n"))
+        return next((place for name, _, place in lines if name == own), "")
+
     def tracked(self) -> dict[str, str]:
         """Return the newest commit of every branch of the remote that this clone knows of."""
         below = f"{_REMOTES}{self._remote() or _ORIGIN}/"

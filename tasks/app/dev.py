@@ -143,7 +143,9 @@ def find(
         )
     names = session.names(env, branch)
     if not stop and (other := _why_over(session, names)):
-        raise InputError(other, hint=f"git switch {names.branch}")
+        place = session.git.place_of(names.branch)
+        hint = f"{names.branch} is checked out in {place}: run this there" if place else ""
+        raise InputError(other, hint=hint or f"git switch {names.branch}")
     names = wiring.settled(session, names)
     target = wiring.target(session, names.environment)
     owner = owner_of(names, session.git.repository())

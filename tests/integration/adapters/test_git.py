@@ -414,6 +414,17 @@ def test_of_several_remotes_origin_is_meant_or_what_git_is_told(repository: Path
     assert at(repository).repository() == SHARED
 
 
+def test_where_a_branch_is_checked_out_is_known_of_all_worktrees(
+    repository: Path, tmp_path: Path
+) -> None:
+    tree = tmp_path / "a tree"
+    git(repository, "worktree", "add", "--quiet", "-b", "feature/x", str(tree))
+    git(repository, "branch", "nowhere")
+    own = at(repository)
+    assert own.place_of("feature/x") == str(tree)
+    assert own.place_of("nowhere") == own.place_of("feature") == ""
+
+
 def test_all_worktrees_of_a_clone_are_one_repository(repository: Path, tmp_path: Path) -> None:
     tree = tmp_path / "deep" / "tree"
     git(repository, "worktree", "add", "--quiet", "-b", "other", str(tree))
