@@ -83,7 +83,9 @@ class SetupPlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps in the order in which they run."""
+        """The steps in the order in which they run; none if nothing is to be said of any file."""
+        if all(file.verb == "keep" and not file.reason for file in self.files):
+            return ()
         return tuple(file.step for file in self.files)
 
     def as_dict(self) -> dict[str, Any]:

@@ -384,6 +384,15 @@ def test_an_upgrade_shows_the_news_and_renews_the_suites_own_files(
     )
 
 
+def test_an_upgrade_to_the_version_that_is_there_has_nothing_to_do(
+    made: Path, installed: Installed, wheel: Path
+) -> None:
+    before = tree(made)
+    done = installed.run(made, "upgrade", "--wheel", str(wheel))
+    assert done.stdout == "upgrade acme from mautic-multidev 0.1.0 to 0.1.0: nothing to do\n"
+    assert tree(made) == before
+
+
 def test_an_upgrade_keeps_what_somebody_has_changed(
     made: Path, installed: Installed, newer: Path
 ) -> None:
