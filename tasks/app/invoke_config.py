@@ -145,8 +145,10 @@ class Suite(Program):
 
     def no_tasks_given(self) -> None:
         """Print the tasks by their jobs."""
-        text = overview(is_package=IS_PACKAGE)
-        sys.stdout.write(f"{as_typed(text, os.environ.get(PROGRAM, ''))}\n")
+        text, program = overview(is_package=IS_PACKAGE), os.environ.get(PROGRAM, "")
+        if Path(program).is_absolute():
+            text, program = f"{text}\n\n{Path(program).name} is {program}.", Path(program).name
+        sys.stdout.write(f"{as_typed(text, program)}\n")
         raise Exit
 
     def print_task_help(self, name: str) -> None:

@@ -123,6 +123,9 @@ def test_a_tasks_help_fits_80_columns(inv: InProcess, task: str) -> None:
 def test_commands_are_shown_as_they_can_be_typed(inv: InProcess) -> None:
     called = {PROGRAM: "../acme/inv"}
     assert "\n  ../acme/inv build --env dev " in inv(env=called).stdout
+    lines = inv(env={PROGRAM: "/opt/acme/inv"}).stdout.splitlines()
+    assert lines[-1] == "inv is /opt/acme/inv."
+    assert [line for line in lines if len(line) > 80] == []
     lines = inv(env={PROGRAM: "./inv"}).stdout.splitlines()
     assert [line for line in lines if len(line) > 80] == []
     assert "\n  ../acme/inv rollback --to " in inv("--help", "rollback", env=called).stdout
