@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.images.content_key import content_key, is_content_key
-from tasks.core.images.tags import CACHE, branch_marker, build_tags, removable, shown, slugs, variant
+from tasks.core.images.tags import (
+    CACHE,
+    branch_marker,
+    build_tags,
+    removable,
+    shown,
+    slugs,
+    variant,
+)
 from tasks.core.names import slug
 
 KEY, KEY2 = content_key(1), content_key(2)
