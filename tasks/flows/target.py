@@ -732,7 +732,7 @@ class ServiceStatus:
         """
         if self.state == "stopped":
             return self.service == "web"
-        return self.state in _DOWN or self.health in {"starting", "unhealthy"}
+        return self.state in _DOWN or self.health == "unhealthy"
 
 
 _DOWN = frozenset({"starting", "created", "dead", "exited", "paused", "removing", "restarting"})

@@ -306,6 +306,19 @@ def test_what_sleeps_runs_nothing_and_any_use_wakes_it(world: World, site: Site)
     world.ok("pin", "--off")
 
 
+def test_a_platform_that_was_killed_is_told_and_healed_by_wake(world: World, site: Site) -> None:
+    proxy = world.engine.containers.get(f"{world.project}-platform-proxy-1")
+    told = "the local platform's proxy is exited: any inv wake or inv deploy starts it"
+    assert told not in world.ok("status").stderr
+    proxy.kill()
+    for looking in (("list",), ("status",), ("list", "--format", "json")):
+        assert told in world.ok(*looking).stderr
+    world.ok("wake")
+    assert world.get(MAIN, "/s/login").status_code == 200
+    assert told not in world.ok("list").stderr
+    assert "is awake already" in world.ok("wake").stderr
+
+
 def test_what_sleeps_comes_back_after_all_unused_networks_were_removed(
     world: World, site: Site
 ) -> None:

@@ -97,6 +97,8 @@ def test_a_program_is_told_what_stands_then(
         ("web", "stopped", "0/0 ready", "is not asleep, but web is stopped"),
         ("worker", "stopped", "0/0 ready", "is awake already"),
         ("cron-import", "suspended", "0 running", "is awake already"),
+        # Nobody waits for a worker's health, as a wake does not.
+        ("worker", "running", "starting", "is awake already"),
         ("fpm", "running", "unhealthy", "is not asleep, but fpm is running (unhealthy)"),
         ("fpm", "exited", "", "is not asleep, but fpm is exited: inv status"),
     ],
