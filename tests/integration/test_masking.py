@@ -372,6 +372,25 @@ def test_a_seed_may_go_to_stdout_with_all_settings_from_stdin(server: Server, ne
     assert other["sql_sha256"] != newest.manifest["sql_sha256"]
 
 
+def test_a_seed_may_be_read_from_another_server_by_another_user(
+    server: Server, newest: Seed
+) -> None:
+    other = {"host": "127.0.0.1", "port": server.port, "user": "replica_reader"}
+    server.ask("CREATE USER replica_reader IDENTIFIED BY 'of the replica'")
+    server.ask(f"GRANT SELECT ON `{newest.source}`.* TO replica_reader")
+    for wrong in ({"password": "of another"}, {"host": "nowhere.invalid"}):
+        line = json.dumps({"key": KEY, "server": {**other, **wrong}})
+        status, said, _ = server.stream(newest.source, line)
+        assert status == REFUSED
+        assert "replica_reader" in said
+    assert "nowhere.invalid" in said
+
+    line = json.dumps({"key": KEY, "server": {**other, "password": "of the replica"}})
+    status, said, _ = server.stream(newest.source, line)
+    assert status == 0, said
+    assert json.loads(said.splitlines()[-1])["rows"] == newest.manifest["rows"]
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [
@@ -384,6 +403,9 @@ def test_a_seed_may_go_to_stdout_with_all_settings_from_stdin(server: Server, ne
         (f'{{"key": "{KEY}", "contacts": -1}}', "contacts must be a whole number"),
         (f'{{"key": "{KEY}", "canaries": [1]}}', "canaries must be a list of texts"),
         (f'{{"key": "{KEY}", "rules": {{"x": 1}}}}', "rules must be a JSON object with tables"),
+        (f'{{"key": "{KEY}", "server": "db"}}', "server must be an object with host, port"),
+        (f'{{"key": "{KEY}", "server": {{"socket": "x"}}}}', "server must be an object with host"),
+        (f'{{"key": "{KEY}", "server": {{"host": []}}}}', "server must be an object with host"),
     ],
 )
 def test_what_stdin_says_is_checked(server: Server, newest: Seed, line: str, named: str) -> None:
