@@ -205,6 +205,10 @@ runOrExit('mask', static function () use ($argv): void {
             'mask' => (new Masking(MaskSettings::fromEnvironment(), new SeedFolder(MaskSettings::required('MAUTIC_MASK_FOLDER'))))->run(mauticParameters()),
             'seed' => (static function (): void {
                 $settings = MaskSettings::fromInput((string) fgets(STDIN));
+                if ([] !== $settings->server) {
+                    // It does not start with us: an unknown name is a mistake.
+                    putenv('MAUTIC_DB_OWN');
+                }
                 (new Masking($settings, new SeedStream()))->run([...mauticParameters(), ...$settings->server]);
             })(),
             'unseal' => (static function (): void {
