@@ -11,8 +11,9 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from subprocess import run
 from threading import Event, Thread
@@ -153,6 +154,40 @@ def values(server: Server, database: str, rules: tuple[str, ...]) -> dict[str, l
 def test_a_seed_fits_into_a_server_with_a_small_tmpdir(newest: Seed) -> None:
     # Without these checks MariaDB sorts what it loads in files there; a million rows were too many.
     assert "unique_checks" not in newest.sql.split("CREATE TABLE", 1)[0]
+
+
+@contextmanager
+def redefining(server: Server, database: str) -> Iterator[None]:
+    """Change the definitions of tables while the context lasts, one after the other."""
+    over = Event()
+
+    def change() -> None:
+        with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW TABLES")
+            for (table,) in cycle(cursor.fetchall()):
+                if over.wait(0.005):
+                    return
+                cursor.execute(f"ALTER TABLE `{table}` COMMENT = 'changed'")
+
+    changing = Thread(target=change, daemon=True)
+    changing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        changing.join()
+
+
+def test_no_table_is_left_out_whose_definition_is_being_changed(
+    server: Server, newest: Seed
+) -> None:
+    with redefining(server, newest.source):
+        made = [server.stream(newest.source, json.dumps({"key": KEY})) for _ in range(5)]
+    for status, said, folder in made:
+        assert status == 0, said
+        assert json.loads(said.splitlines()[-1])["rows"] == newest.manifest["rows"]
+        sql = server.unseal(folder)[2]
+        assert sql.count("CREATE TABLE") == newest.sql.count("CREATE TABLE")
 
 
 def test_no_masked_value_is_its_source(server: Server, newest: Seed) -> None:
