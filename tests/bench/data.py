@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
-
 import docker
 
 from tests.bench.measure import Row, say
@@ -178,7 +176,7 @@ def clone(branches: list[Branch], seed: str) -> float:
     ends = [branch.start(seed) for branch in branches]
     until("end of all clones", lambda: all(each.exists() for each in ends), 3600)
     seconds = time.monotonic() - started
-    statuses: list[Any] = [each.read_text().strip() for each in ends]
-    if set(statuses) != {"0"}:
-        raise RuntimeError(f"clones ended with {statuses}")
+    for each in ends:
+        if (status := each.read_text().strip()) != "0":
+            raise RuntimeError(f"a clone ended with {status}: {each.with_name('said').read_text()}")
     return seconds

@@ -179,9 +179,9 @@ class Branch:
         return done.exit_code, done.output.decode()
 
     def start(self, seed: str) -> Path:
-        """Start a clone; return the file that will have its exit status."""
+        """Start a clone; return the file that will have its exit status, beside what it said."""
         status = self.server.folder() / "status"
-        script = 'mautic database clone; echo "$?" >"/shared/$1/status"'
+        script = 'cd "/shared/$1"; mautic database clone >said 2>&1; echo "$?" >status'
         self.server.client.exec_run(
             ["sh", "-c", script, "sh", status.parent.name],
             environment=self.environment(seed),
