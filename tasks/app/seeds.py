@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
@@ -21,7 +22,7 @@ from tasks.core.display import megabytes
 from tasks.core.durations import hours_of
 from tasks.core.errors import InputError, SettingsError, SuiteError
 from tasks.core.masking_file import check_rules
-from tasks.core.seeds import Seed, check_id
+from tasks.core.seeds import Seed, SourceServer, check_id, read_server
 from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
     KeptSeeds,
@@ -41,6 +42,8 @@ MASKING = ROOT / "docker" / "mautic" / "php" / "masking.json"
 """The rules of Mautic's own tables."""
 RULES = "the project's rules"
 """What the image's program calls the rules that it is sent."""
+READER = "MAUTIC_SEED_DB_PASSWORD"
+"""The variable with the password of a user who reads another server."""
 
 
 def seed_store(session: Session) -> SeedStore:
@@ -97,7 +100,9 @@ def remove_seeds(session: Session, sweep: SeedSweep) -> None:
             activity.outcome = f"{len(sweep.gone)} removed"
 
 
-def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> SeedOrder:
+def seed_order(
+    session: Session, source: str, contacts: int, uploads: bool, server: str
+) -> SeedOrder:
     """Return the order for a seed of an environment.
 
     Args:
@@ -105,11 +110,24 @@ def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> S
         source: the environment.
         contacts: how many contacts go along; 0 for all.
         uploads: whether uploads go along.
+        server: ``[USER@]HOST[:PORT]`` of what is read in place of the environment's own server.
 
     Raises:
-        InputError: there is no key, or the rules cannot be read.
+        InputError: there is no key or password, that is no server, or the rules cannot be read.
     """
-    return SeedOrder(source, seed_key(session), _rules(session), contacts, uploads)
+    key, rules = seed_key(session), _rules(session)
+    return SeedOrder(source, key, rules, contacts, uploads, _server(session, server))
+
+
+def _server(session: Session, text: str) -> SourceServer | None:
+    password = os.environ.get(READER, "")
+    session.redactor.add(password)
+    server = read_server(text, password) if text else None
+    if server and server.user and not server.password:
+        raise InputError(
+            f"the variable {READER}, which holds the password of {server.user}, is not set"
+        )
+    return server
 
 
 def find_source(session: Session, named: str) -> Source:
@@ -199,22 +217,38 @@ def _rules(session: Session) -> dict[str, Any]:
     return check_rules(found, json.loads(MASKING.read_text()), settings.rules)
 
 
-def plan(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> SeedPlan:
+def plan(
+    session: Session,
+    env: str,
+    branch: str | None,
+    contacts: int,
+    uploads: bool,
+    server: str = "",
+) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
-    store, _ = _ordered(session, env, branch, contacts, uploads)
+    store, order = _ordered(session, env, branch, contacts, uploads, server)
     names = find_place(session, env, branch, dry=True).names
-    return SeedPlan(names.environment, names.database, contacts, uploads, str(store))
+    read = str(order.server or "")
+    return SeedPlan(names.environment, names.database, contacts, uploads, str(store), read)
 
 
 def _ordered(
-    session: Session, env: str, branch: str | None, contacts: int, uploads: bool
+    session: Session, env: str, branch: str | None, contacts: int, uploads: bool, server: str
 ) -> tuple[SeedStore, SeedOrder]:
     """Return where a seed is kept, and its order: nothing is asked of the environment yet."""
     names = session.names(env, branch)
-    return seed_store(session), seed_order(session, names.environment, contacts, uploads)
+    store = seed_store(session)
+    return store, seed_order(session, names.environment, contacts, uploads, server)
 
 
-def make(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> Seed:
+def make(
+    session: Session,
+    env: str,
+    branch: str | None,
+    contacts: int,
+    uploads: bool,
+    server: str = "",
+) -> Seed:
     """Make a seed of a branch's environment, and keep it.
 
     Raises:
@@ -222,7 +256,7 @@ def make(session: Session, env: str, branch: str | None, contacts: int, uploads:
         InputError: there is no key, no such environment, or the rules cannot be read.
         SuiteError: it failed; nothing is kept then.
     """
-    store, order = _ordered(session, env, branch, contacts, uploads)
+    store, order = _ordered(session, env, branch, contacts, uploads, server)
     place = find_place(session, env, branch)
     with session.console.work(f"mask {place.names.database}") as activity:
         try:

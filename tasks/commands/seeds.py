@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     help={
         "contacts": "how many contacts to take, with what belongs to them (default: all)",
         "uploads": "take pictures, dashboards and files of assets along, unmasked (the default)",
+        "server": "[USER@]HOST[:PORT] of the database to read in place of the environment's own: a "
+        "read replica, a restored snapshot; the user's password is in MAUTIC_SEED_DB_PASSWORD",
         "list": "only list the seeds that are kept: of all environments, or of that of --env",
     },
 )
@@ -24,6 +26,7 @@ def seed(
     branch: str | None = None,
     contacts: str | None = None,
     uploads: bool = True,
+    server: str = "",
     list: bool = False,
     dry_run: bool = False,
     format: str = "text",
@@ -35,7 +38,8 @@ def seed(
     as_json = check_format(format)
     if list:
         own = {"--branch": branch is not None, "--contacts": contacts is not None}
-        refuse_idle("is not for --list, which makes no seed", {**own, "--no-uploads": not uploads})
+        own |= {"--no-uploads": not uploads, "--server": bool(server)}
+        refuse_idle("is not for --list, which makes no seed", own)
         kept = seeds.kept_seeds(session, env)
         for id_, why in kept.broken.items():
             session.console.warn(f"seed {id_}: {why}")
@@ -50,9 +54,11 @@ def seed(
         return
     number = 0 if contacts is None else whole_number("contacts", contacts)
     if dry_run or session.dry:
-        session.console.plan(seeds.plan(session, env, branch, number, uploads), as_json=as_json)
+        session.console.plan(
+            seeds.plan(session, env, branch, number, uploads, server), as_json=as_json
+        )
         return
-    made = seeds.make(session, env, branch, number, uploads)
+    made = seeds.make(session, env, branch, number, uploads, server)
     if as_json:
         session.console.json(made.as_dict())
     else:

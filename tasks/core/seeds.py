@@ -10,7 +10,7 @@ import hmac
 import json
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,53 @@ DATA, UPLOADS, MANIFEST = "seed.sql.gz.enc", "uploads.tar.enc", "manifest.json"
 """The files of a seed, in the order in which they are written; not every seed has uploads."""
 FORMAT = "mautic-seed 1"
 
+_SERVER = re.compile(r"(?:(?P<user>[^@:\s]+)@)?(?P<host>[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _ID = re.compile(r"[0-9]{8}t[0-9]{6}")
 _UNFINISHED_FOR = timedelta(days=1)
 """No run takes as long: 100 million rows are masked in half an hour."""
+
+
+@dataclass(frozen=True)
+class SourceServer:
+    """A server that is read in place of the environment's own; what is empty is as there.
+
+    Attributes:
+        host: its name or IPv4 address.
+        port: its port.
+        user: who reads.
+        password: the user's.
+    """
+
+    host: str
+    port: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        user, port = self.user and f"{self.user}@", self.port and f":{self.port}"
+        return f"{user}{self.host}{port or ''}"
+
+    def given(self) -> dict[str, int | str]:
+        """Return what the program that masks is told."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def read_server(text: str, password: str) -> SourceServer:
+    """Return the server that ``[USER@]HOST[:PORT]`` names.
+
+    Args:
+        text: what names it.
+        password: the user's, if one is named.
+
+    Raises:
+        InputError: it names none.
+    """
+    found = _SERVER.fullmatch(text)
+    if not found or int(found["port"] or 1) not in range(1, 65536):
+        # It is not repeated: who gives a password here should not find it in a log as well.
+        raise InputError("--server must be [USER@]HOST[:PORT]")
+    user = found["user"] or ""
+    return SourceServer(found["host"], int(found["port"] or 0), user, password if user else "")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tasks.core.seeds import (
     MANIFEST,
     UPLOADS,
     Seed,
+    SourceServer,
     abandoned,
     complete_manifest,
     expired,
@@ -60,6 +61,7 @@ class SeedOrder:
         rules: the project's own rules.
         contacts: how many contacts go along; 0 for all.
         uploads: whether uploads go along.
+        server: what is read in place of the environment's own server.
     """
 
     source: str
@@ -67,12 +69,16 @@ class SeedOrder:
     rules: Mapping[str, Any]
     contacts: int = 0
     uploads: bool = True
+    server: SourceServer | None = None
 
     def line(self) -> bytes:
         """Return the line of JSON that the program reads."""
         given = {"key": self.key, "rules": dict(self.rules), "contacts": self.contacts}
-        if self.uploads:  # an image from before them knows no such word
+        # An image from before them knows no such words.
+        if self.uploads:
             given["uploads"] = True
+        if self.server:
+            given["server"] = self.server.given()
         return json.dumps(given).encode() + b"\n"
 
 
@@ -86,6 +92,7 @@ class SeedPlan:
         contacts: how many contacts go along; 0 for all.
         uploads: whether uploads go along.
         store: where it is kept.
+        server: what is read in place of the environment's own server.
     """
 
     source: str
@@ -93,6 +100,7 @@ class SeedPlan:
     contacts: int
     uploads: bool
     store: str
+    server: str = ""
 
     @property
     def title(self) -> str:
@@ -103,7 +111,8 @@ class SeedPlan:
     def steps(self) -> tuple[Step, ...]:
         """The steps in order."""
         who = f"{self.contacts} contacts" if self.contacts else "all contacts"
-        mask = Step("mask", f"database {self.database}", f"{who}, where it is")
+        where = f"read from {self.server}" if self.server else "where it is"
+        mask = Step("mask", f"database {self.database}", f"{who}, {where}")
         take = Step("take", "uploads", "pictures, dashboards, files of assets; as they are")
         keep = Step("keep", f"the seed in {self.store}", "encrypted")
         return (mask, take, keep) if self.uploads else (mask, keep)

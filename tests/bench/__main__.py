@@ -1,9 +1,9 @@
 """`nox -s bench`: the suite against the plain commands, measured side by side in one run.
 
-Prints a table of ratios to stdout, and what is going on to stderr. Exit status 1 when a limit is
-passed. The builds and deploys run on an engine of their own (tests/bench/engine.py), from an empty
-cache, with the stand-ins and a code image of a real release's weight; where such an engine cannot
-be had they are left out, loudly.
+Prints a table of ratios to stdout, and what is going on to stderr; `--only data` measures one part.
+Exit status 1 when a limit is passed. The builds and deploys run on an engine of their own
+(tests/bench/engine.py), from an empty cache, with the stand-ins and a code image of a real
+release's weight; where such an engine cannot be had they are left out, loudly.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import docker
 
 from tests.bench import release
+from tests.bench.data import measure_data
 from tests.bench.engine import NotHereError, PrivateEngine, private_engine
 from tests.bench.kubernetes import FULL_TIMEOUT_SECONDS, measure_on_a_cluster
 from tests.bench.measure import Row, Run, ratio, say, show, timed
@@ -326,21 +327,23 @@ def main() -> int:
         default=FULL_TIMEOUT_SECONDS,
         help="seconds that plain helm waits; the rest of its five minutes is then reckoned",
     )
+    parser.add_argument("--only", choices=("list", "engine", "cluster", "data"), help="one part")
     options = parser.parse_args()
+    parts: dict[str, Callable[[Path], list[Row]]] = {
+        "list": measure_list,
+        "engine": measure_on_an_engine,
+        "cluster": lambda scratch: measure_on_a_cluster(scratch, options.helm_timeout),
+        "data": measure_data,
+    }
+    rows = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        scratch = Path(folder)
-        (scratch / "list").mkdir()
-        (scratch / "site").mkdir()
-        (scratch / "cluster").mkdir()
-        rows = measure_list(scratch / "list")
-        try:
-            rows += measure_on_an_engine(scratch / "site")
-        except NotHereError as error:
-            say(f"NOT MEASURED: builds, deploys and memory: {error}")
-        try:
-            rows += measure_on_a_cluster(scratch / "cluster", options.helm_timeout)
-        except NotHereError as error:
-            say(f"NOT MEASURED: deploys to Kubernetes: {error}")
+        for name in [options.only] if options.only else parts:
+            scratch = Path(folder) / name
+            scratch.mkdir()
+            try:
+                rows += parts[name](scratch)
+            except NotHereError as error:
+                say(f"NOT MEASURED: {name}: {error}")
     show(rows)
     return 0 if all(row.holds for row in rows) else 1
 

@@ -707,7 +707,10 @@ def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(seeds: Seeds, copie
         assert str(seeds.store) in plan
         assert "uploads" in plan
         assert not seeds.store.exists()
-        seeds.ok(*make, "--no-uploads")
+        elsewhere = seeds.run(*make, "--server", "nowhere.invalid")
+        assert (elsewhere.returncode, "nowhere.invalid" in elsewhere.stderr) == (1, True)
+        assert not any(seeds.store.rglob("*"))
+        seeds.ok(*make, "--no-uploads", "--server", "database")
         made = seeds.ok(*make)
     finally:
         rules.unlink()

@@ -11,198 +11,54 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from subprocess import run
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-import pymysql
 import pytest
 
-from tests.integration.standin_support import container, pair, until
-from tests.support.controlplane import free_ports
-from tests.support.images import standin
+from tests.integration.standin_support import until
 from tests.support.masking import (
     CANARY,
     REMOVING,
     REPLACING,
     ROWS,
     RULES,
-    SITE,
     TEXTS,
     VERSIONS,
     columns,
     fill,
     php,
 )
+from tests.support.masking_server import (
+    ADMINISTRATOR,
+    KEY,
+    OTHER_SALT,
+    OWN_SITE,
+    SALT,
+    Branch,
+    Server,
+    begin_branch,
+    masking_server,
+)
 from tests.support.seeds import FORMER, seal, sealed
 
 if TYPE_CHECKING:
     import docker
 
-ROOT_PASSWORD = "of the root"
-READER = "of the reader"
-SALT, OTHER_SALT, KEY = "s" * 40, "t" * 40, "0f" * 32
 WRONG, REFUSED, FAILED = 78, 77, 1
 ADDRESS = r"[\w.+-]+(?:@|%40|&#64;)(?:[\w-]+\.)+[a-z]{2,}"
-
-
-@dataclass
-class Server:
-    """A database server, and the image beside it.
-
-    Attributes:
-        client: a container of the mautic image.
-        port: the server's, on loopback.
-        shared: a folder that the container has as /shared.
-        root: the administrator's connection, once there is one.
-    """
-
-    client: Any
-    port: int
-    shared: Path
-    root: pymysql.Connection[Any] | None = None
-
-    def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
-        return pymysql.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user="root",
-            password=ROOT_PASSWORD,
-            database=database,
-            charset="utf8mb4",
-            autocommit=True,
-        )
-
-    def ask(self, question: str, database: str = "mysql") -> list[tuple[Any, ...]]:
-        self.root = self.root or self.connect()
-        self.root.select_db(database)
-        with self.root.cursor() as cursor:
-            cursor.execute(question)
-            return list(cursor.fetchall())
-
-    def source(self, version: str = VERSIONS[-1]) -> str:
-        """Make a full database that the reader may only read; return its name."""
-        name = f"source_{secrets.token_hex(4)}"
-        with closing(self.connect()) as connection:
-            fill(connection, name, version)
-        self.ask(f"GRANT SELECT ON `{name}`.* TO reader")
-        return name
-
-    def mask(self, database: str, **environment: str) -> tuple[int, str, Path]:
-        """Run the role; return exit status, output, and the folder of the seed."""
-        folder = self.folder()
-        given = {**self.environment(database, folder), **environment}
-        done = self.client.exec_run(["mautic", "database", "mask"], environment=given)
-        said = done.output.decode()
-        assert SALT not in said
-        assert KEY not in said
-        return done.exit_code, said, folder
-
-    def stream(self, database: str, line: str) -> tuple[int, str, Path]:
-        """Run the role that writes to stdout; return exit status, stderr, and its folder."""
-        folder = self.folder()
-        script = 'mautic database seed <"$1" >"/shared/$2/seed.sql.gz.enc" 2>"/shared/$2/said"'
-        done = self.client.exec_run(
-            ["sh", "-c", script, "sh", self.file(line), folder.name],
-            environment={
-                name: value
-                for name, value in self.environment(database, folder).items()
-                if not name.startswith("MAUTIC_MASK_")
-            },
-        )
-        said = (folder / "said").read_text()
-        assert KEY not in said
-        assert SALT not in said
-        return done.exit_code, said, folder
-
-    def folder(self) -> Path:
-        """Make a folder that the container may write to."""
-        folder = self.shared / secrets.token_hex(4)
-        folder.mkdir()
-        folder.chmod(0o777)
-        return folder
-
-    def environment(self, database: str, folder: Path) -> dict[str, str]:
-        """Return the settings of a run."""
-        return {
-            "MAUTIC_DB_HOST": "127.0.0.1",
-            "MAUTIC_DB_PORT": str(self.port),
-            "MAUTIC_DB_DATABASE": database,
-            "MAUTIC_DB_USER": "reader",
-            "MAUTIC_DB_PASSWORD": READER,
-            "MAUTIC_SITE_URL": SITE,
-            "MAUTIC_MASK_FOLDER": f"/shared/{folder.name}",
-            "MAUTIC_MASK_SALT_FILE": self.file(SALT),
-            "MAUTIC_MASK_KEY_FILE": self.file(KEY),
-        }
-
-    def file(self, content: str) -> str:
-        """Write a file; return its name in the container."""
-        path = self.shared / f"{secrets.token_hex(4)}.txt"
-        path.write_text(content)
-        return f"/shared/{path.name}"
-
-    def unseal(self, folder: Path, key: str = KEY) -> tuple[int, str, str]:
-        """Decrypt a seed; return exit status, what was said, and the SQL."""
-        script = 'mautic database unseal <"$1/seed.sql.gz.enc" >"$1/seed.sql"'
-        done = self.client.exec_run(
-            ["sh", "-c", script, "sh", f"/shared/{folder.name}"],
-            environment={"MAUTIC_MASK_KEY_FILE": self.file(key)},
-        )
-        return done.exit_code, done.output.decode(), (folder / "seed.sql").read_text()
-
-    def load(self, sql: str) -> str:
-        """Load a seed's SQL into a database of its own, a statement a line; return its name."""
-        name = f"seed_{secrets.token_hex(4)}"
-        with closing(self.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-            cursor.execute(f"USE {name}")
-            for line in sql.splitlines():
-                cursor.execute(line)
-        return name
 
 
 @pytest.fixture(scope="module")
 def server(
     engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    shared = tmp_path_factory.mktemp("masking")
-    for folder in (shared, *shared.parents[:2]):
-        folder.chmod(0o755)
-    (port,) = free_ports(1)
-    with (
-        container(
-            engine,
-            standin(engine, "database"),
-            environment={"MYSQL_ROOT_PASSWORD": ROOT_PASSWORD},
-            ports={"3306/tcp": ("127.0.0.1", port)},
-            tmpfs={
-                "/var/lib/mysql": "uid=999,gid=999",
-                "/tmp": "",
-                "/run/mysqld": "uid=999,gid=999",
-            },
-        ),
-        container(
-            engine,
-            pair(engine)[0],
-            ["sleep", "3600"],
-            network_mode="host",
-            volumes={str(shared): {"bind": "/shared", "mode": "rw"}},
-        ) as client,
-    ):
-        made = Server(client, port, shared)
-
-        def answers() -> bool:
-            try:
-                return made.ask("SELECT 1") == [(1,)]
-            except pymysql.MySQLError:
-                return False
-
-        until("database", answers)
-        made.ask(f"CREATE USER reader IDENTIFIED BY '{READER}'")
+    with masking_server(engine, tmp_path_factory.mktemp("masking")) as made:
         yield made
 
 
@@ -298,6 +154,40 @@ def values(server: Server, database: str, rules: tuple[str, ...]) -> dict[str, l
 def test_a_seed_fits_into_a_server_with_a_small_tmpdir(newest: Seed) -> None:
     # Without these checks MariaDB sorts what it loads in files there; a million rows were too many.
     assert "unique_checks" not in newest.sql.split("CREATE TABLE", 1)[0]
+
+
+@contextmanager
+def redefining(server: Server, database: str) -> Iterator[None]:
+    """Change the definitions of tables while the context lasts, one after the other."""
+    over = Event()
+
+    def change() -> None:
+        with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW TABLES")
+            for (table,) in cycle(cursor.fetchall()):
+                if over.wait(0.005):
+                    return
+                cursor.execute(f"ALTER TABLE `{table}` COMMENT = 'changed'")
+
+    changing = Thread(target=change, daemon=True)
+    changing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        changing.join()
+
+
+def test_no_table_is_left_out_whose_definition_is_being_changed(
+    server: Server, newest: Seed
+) -> None:
+    with redefining(server, newest.source):
+        made = [server.stream(newest.source, json.dumps({"key": KEY})) for _ in range(5)]
+    for status, said, folder in made:
+        assert status == 0, said
+        assert json.loads(said.splitlines()[-1])["rows"] == newest.manifest["rows"]
+        sql = server.unseal(folder)[2]
+        assert sql.count("CREATE TABLE") == newest.sql.count("CREATE TABLE")
 
 
 def test_no_masked_value_is_its_source(server: Server, newest: Seed) -> None:
@@ -517,6 +407,25 @@ def test_a_seed_may_go_to_stdout_with_all_settings_from_stdin(server: Server, ne
     assert other["sql_sha256"] != newest.manifest["sql_sha256"]
 
 
+def test_a_seed_may_be_read_from_another_server_by_another_user(
+    server: Server, newest: Seed
+) -> None:
+    other = {"host": "127.0.0.1", "port": server.port, "user": "replica_reader"}
+    server.ask("CREATE USER replica_reader IDENTIFIED BY 'of the replica'")
+    server.ask(f"GRANT SELECT ON `{newest.source}`.* TO replica_reader")
+    for wrong in ({"password": "of another"}, {"host": "nowhere.invalid"}):
+        line = json.dumps({"key": KEY, "server": {**other, **wrong}})
+        status, said, _ = server.stream(newest.source, line)
+        assert status == REFUSED
+        assert "replica_reader" in said
+    assert "nowhere.invalid" in said
+
+    line = json.dumps({"key": KEY, "server": {**other, "password": "of the replica"}})
+    status, said, _ = server.stream(newest.source, line)
+    assert status == 0, said
+    assert json.loads(said.splitlines()[-1])["rows"] == newest.manifest["rows"]
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [
@@ -529,6 +438,9 @@ def test_a_seed_may_go_to_stdout_with_all_settings_from_stdin(server: Server, ne
         (f'{{"key": "{KEY}", "contacts": -1}}', "contacts must be a whole number"),
         (f'{{"key": "{KEY}", "canaries": [1]}}', "canaries must be a list of texts"),
         (f'{{"key": "{KEY}", "rules": {{"x": 1}}}}', "rules must be a JSON object with tables"),
+        (f'{{"key": "{KEY}", "server": "db"}}', "server must be an object with host, port"),
+        (f'{{"key": "{KEY}", "server": {{"socket": "x"}}}}', "server must be an object with host"),
+        (f'{{"key": "{KEY}", "server": {{"host": []}}}}', "server must be an object with host"),
     ],
 )
 def test_what_stdin_says_is_checked(server: Server, newest: Seed, line: str, named: str) -> None:
@@ -651,10 +563,6 @@ def test_a_subset_takes_contacts_with_all_that_belongs_to_them(server: Server) -
 
 # --- clone ------------------------------------------------------------------------------------
 
-OWN_SITE = "https://feature-x.dev.shop.test"
-ADMINISTRATOR = (
-    "the administrator's own password, which is longer than bcrypt takes: 72 bytes, no more"
-)
 REACHING: dict[str, str] = {
     "emails": "email_type = 'list' AND is_published = 1",
     "sms_messages": "sms_type = 'list' AND is_published = 1",
@@ -672,96 +580,10 @@ REACHING: dict[str, str] = {
 """Rows that would reach somebody, by table."""
 
 
-@dataclass(frozen=True)
-class Branch:
-    """A branch's database, and its user, who may read seeds.
-
-    Attributes:
-        server: where it is.
-        name: of both.
-    """
-
-    server: Server
-    name: str
-
-    def environment(self, seed: str, **more: str) -> dict[str, str]:
-        """Return the settings of a run."""
-        return {
-            "MAUTIC_DB_HOST": "127.0.0.1",
-            "MAUTIC_DB_PORT": str(self.server.port),
-            "MAUTIC_DB_DATABASE": self.name,
-            "MAUTIC_DB_USER": self.name,
-            "MAUTIC_DB_PASSWORD": READER,
-            "MAUTIC_SITE_URL": OWN_SITE,
-            "MAUTIC_SECRET_KEY": KEY,
-            "MAUTIC_ADMIN_USERNAME": "chief",
-            "MAUTIC_ADMIN_EMAIL": "chief@shop.test",
-            "MAUTIC_ADMIN_PASSWORD": ADMINISTRATOR,
-            "MAUTIC_SEED": seed,
-            **more,
-        }
-
-    def run(self, seed: str, *role: str, **more: str) -> tuple[int, str]:
-        """Run a role, the clone without one; return exit status and output."""
-        argv = ["mautic", *(role or ("database", "clone"))]
-        done = self.server.client.exec_run(argv, environment=self.environment(seed, **more))
-        return done.exit_code, done.output.decode()
-
-    def start(self, seed: str) -> Path:
-        """Start a clone; return the file that will have its exit status."""
-        status = self.server.folder() / "status"
-        script = 'mautic database clone; echo "$?" >"/shared/$1/status"'
-        self.server.client.exec_run(
-            ["sh", "-c", script, "sh", status.parent.name],
-            environment=self.environment(seed),
-            detach=True,
-        )
-        return status
-
-    def waits(self, for_what: str = "Waiting for table") -> bool:
-        """Say whether one of its statements waits for a table."""
-        question = (
-            "SELECT COUNT(*) > 0 FROM information_schema.processlist"  # noqa: S608
-            f" WHERE user = '{self.name}' AND state LIKE '{for_what}%'"
-        )
-        return self.server.ask(question) == [(1,)]
-
-    def databases(self) -> list[str]:
-        """Return its database and those beside it."""
-        found = self.server.ask(f"SHOW DATABASES LIKE '{self.name}%'")
-        return [row[0] for row in found]
-
-    def users(self) -> list[str]:
-        return [row[0] for row in self.server.ask("SELECT username FROM users", self.name)]
-
-    def is_admitted(self) -> bool:
-        """Say whether the administrator may log in, as Symfony checks it."""
-        ((password,),) = self.server.ask(
-            "SELECT password FROM users WHERE username = 'chief'", self.name
-        )
-        check = (
-            "exit((int) !password_verify(base64_encode(hash('sha512', $argv[1], true)), $argv[2]));"
-        )
-        argv = ["php", "-r", check, "--", ADMINISTRATOR, password]
-        return bool(self.server.client.exec_run(argv).exit_code == 0)
-
-
 @pytest.fixture
 def branch(server: Server) -> Branch:
     """A branch with somebody's work in it."""
-    name = f"mt_{secrets.token_hex(4)}"
-    pattern = name.replace("_", r"\_")
-    for statement in (
-        f"CREATE DATABASE {name}",
-        f"CREATE TABLE {name}.users (id INT PRIMARY KEY, username VARCHAR(50))",
-        f"INSERT INTO {name}.users VALUES (1, 'before')",  # noqa: S608
-        f"CREATE USER {name} IDENTIFIED BY '{READER}'",
-        f"GRANT ALL ON `{pattern}`.* TO {name}",
-        f"GRANT ALL ON `{pattern}\\_\\_%`.* TO {name}",
-        rf"GRANT SELECT ON `seed\_%`.* TO {name}",
-    ):
-        server.ask(statement)
-    return Branch(server, name)
+    return begin_branch(server)
 
 
 def armed(server: Server, version: str = VERSIONS[-1]) -> str:

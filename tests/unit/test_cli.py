@@ -303,6 +303,7 @@ BAD_COMMAND_LINES = [
     (["db.seed", "--list", "--branch", "x"], "--branch is not for --list"),
     (["db.seed", "--list", "--contacts", "0"], "--contacts is not for --list"),
     (["db.seed", "--list", "--no-uploads"], "--no-uploads is not for --list"),
+    (["db.seed", "--list", "--server", "x"], "--server is not for --list"),
     (["doctor", "--yes"], "--yes is for --fix"),
     (["doctor", "--stop-engine", "--fix"], "--fix is not for --stop-engine"),
     (["gc", "--sleep", "--all"], "--all is not for --sleep, which removes nothing"),

@@ -9,7 +9,8 @@ declare(strict_types=1);
  *                     MAUTIC_MASK_UPLOADS is 1, and manifest.json
  *   mask.php seed     the same to stdout, and the manifest as the last line on stderr; what MAUTIC_MASK_* say to
  *                     the others is a line of JSON on stdin: key, and salt, rules, contacts, per_group, canaries,
- *                     uploads
+ *                     uploads; and server, {"host": …, "port": …, "user": …, "password": …}, what is other than
+ *                     MAUTIC_DB_* say: a replica, a user who may only read
  *   mask.php unseal   writes the SQL of a seed from stdin to stdout, or the tar of its uploads
  *
  * Runs where the database is: only what is masked leaves. It reads in one snapshot, with no right but
@@ -202,7 +203,14 @@ runOrExit('mask', static function () use ($argv): void {
     try {
         match ($argv[1] ?? '') {
             'mask' => (new Masking(MaskSettings::fromEnvironment(), new SeedFolder(MaskSettings::required('MAUTIC_MASK_FOLDER'))))->run(mauticParameters()),
-            'seed' => (new Masking(MaskSettings::fromInput((string) fgets(STDIN)), new SeedStream()))->run(mauticParameters()),
+            'seed' => (static function (): void {
+                $settings = MaskSettings::fromInput((string) fgets(STDIN));
+                if ([] !== $settings->server) {
+                    // It does not start with us: an unknown name is a mistake.
+                    putenv('MAUTIC_DB_OWN');
+                }
+                (new Masking($settings, new SeedStream()))->run([...mauticParameters(), ...$settings->server]);
+            })(),
             'unseal' => (static function (): void {
                 foreach (SeedFile::read(STDIN, MaskSettings::keyFromFile()) as $part) {
                     if (strlen($part) !== @fwrite(STDOUT, $part)) {

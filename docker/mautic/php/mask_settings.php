@@ -10,9 +10,14 @@ final class MaskSettings
 {
     /** A salt that nobody knows: no two seeds have a pseudonym in common. */
     private const SALT_BYTES = 32;
-    private const INPUT = ['key', 'salt', 'rules', 'contacts', 'per_group', 'canaries', 'uploads'];
+    private const INPUT = ['key', 'salt', 'rules', 'contacts', 'per_group', 'canaries', 'uploads', 'server'];
+    /** What may be said of another server than Mautic's own, and the parameter of Mautic that it takes the place of. */
+    private const SERVER = ['host' => 'db_host', 'port' => 'db_port', 'user' => 'db_user', 'password' => 'db_password'];
 
-    /** @param list<string> $canaries */
+    /**
+     * @param list<string>              $canaries
+     * @param array<string, int|string> $server   parameters of Mautic that are others here
+     */
     private function __construct(
         public readonly string $key,
         public readonly string $salt,
@@ -21,6 +26,7 @@ final class MaskSettings
         public readonly int $perGroup,
         public readonly array $canaries,
         public readonly bool $uploads,
+        #[SensitiveParameter] public readonly array $server = [],
     ) {
     }
 
@@ -68,6 +74,7 @@ final class MaskSettings
             self::number('per_group', (string) json_encode($given['per_group'] ?? 5)),
             array_values($canaries),
             $given['uploads'] ?? false,
+            self::server($given['server'] ?? []),
         );
     }
 
@@ -106,6 +113,20 @@ final class MaskSettings
     private static function text(#[SensitiveParameter] array $given, string $name): string
     {
         return is_string($given[$name] ?? null) ? $given[$name] : throw new Stop("{$name} must be a text", Stop::WRONG_SETTING);
+    }
+
+    /** @return array<string, int|string> */
+    private static function server(#[SensitiveParameter] mixed $given): array
+    {
+        if (!is_array($given) || [] !== array_diff_key($given, self::SERVER) || $given !== array_filter($given, static fn (mixed $each): bool => is_string($each) || is_int($each))) {
+            throw new Stop('server must be an object with '.implode(', ', array_keys(self::SERVER)), Stop::WRONG_SETTING);
+        }
+        $server = [];
+        foreach ($given as $name => $value) {
+            $server[self::SERVER[$name]] = $value;
+        }
+
+        return $server;
     }
 
     private static function number(string $name, string $value): int

@@ -3,6 +3,7 @@
 declare(strict_types=1);
 
 require_once '/opt/mautic/column_masks.php';
+require_once '/opt/mautic/settled.php';
 
 /** A table of the source whose rows go along. */
 final class SourceTable
@@ -37,6 +38,9 @@ final class Source
     private const LOCK_SECONDS = 10;
     /** What is read to know the rules; every Mautic has them. */
     private const MAUTICS = ['lead_fields', 'form_fields', 'plugins'];
+
+    /** @var array<string, list<array<string, string|null>>>|null */
+    private ?array $schema = null;
 
     public function __construct(private readonly PDO $database, private readonly string $prefix)
     {
@@ -119,7 +123,8 @@ final class Source
      */
     public function definitions(bool $counted = false): Generator
     {
-        foreach ($this->column("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name") as $name) {
+        $tables = array_filter($this->schema(), static fn (array $columns): bool => 'BASE TABLE' === $columns[0]['TABLE_TYPE']);
+        foreach (array_keys($tables) as $name) {
             $statement = $this->database->query('SHOW CREATE TABLE '.self::identifier($name))->fetch(PDO::FETCH_NUM)[1];
             yield $name => preg_replace($counted ? '/\R\s*/' : ['/ AUTO_INCREMENT=\d+/', '/\R\s*/'], $counted ? ' ' : ['', ' '], $statement);
             $this->release();
@@ -208,8 +213,14 @@ final class Source
         return [new SourceTable($name, $plain, $made, $key), $unknown];
     }
 
-    /** @return array<string, list<array<string, string|null>>> rows of information_schema, by table */
+    /** @return array<string, list<array<string, string|null>>> rows of information_schema, by table, as they were at first */
     public function schema(): array
+    {
+        return $this->schema ??= Settled::read($this->described(...));
+    }
+
+    /** @return array<string, list<array<string, string|null>>> */
+    private function described(): array
     {
         $tables = [];
         foreach ($this->all('SELECT t.table_name AS TABLE_NAME, t.table_type AS TABLE_TYPE, c.column_name AS COLUMN_NAME, c.data_type AS DATA_TYPE, c.is_nullable AS IS_NULLABLE, c.character_maximum_length AS CHARACTER_MAXIMUM_LENGTH, c.character_octet_length AS CHARACTER_OCTET_LENGTH, c.extra AS EXTRA, c.column_key AS COLUMN_KEY FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) WHERE t.table_schema = DATABASE() ORDER BY t.table_name, c.ordinal_position') as $row) {

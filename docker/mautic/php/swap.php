@@ -3,6 +3,7 @@
 declare(strict_types=1);
 
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/settled.php';
 require_once '/opt/mautic/waiting.php';
 
 /**
@@ -175,7 +176,7 @@ final class Swap
             throw new Stop("{$database} has what cannot be moved to another database: ".implode(', ', $fixed), Stop::FAILED);
         }
 
-        return $this->column('SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name', [$database]);
+        return Settled::read(fn (): array => $this->column('SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name', [$database]));
     }
 
     /**

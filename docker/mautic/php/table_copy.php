@@ -3,6 +3,7 @@
 declare(strict_types=1);
 
 require_once '/opt/mautic/connections.php';
+require_once '/opt/mautic/settled.php';
 require_once '/opt/mautic/source.php';
 
 /** Copies the tables of a database into an empty one on the same server, inside it, several at a time. */
@@ -46,9 +47,12 @@ final class TableCopy
     public static function tables(PDO $server, string $database): array
     {
         $found = $server->prepare("SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE' ORDER BY data_length + index_length DESC, table_name");
-        $found->execute([$database]);
 
-        return $found->fetchAll(PDO::FETCH_COLUMN);
+        return Settled::read(static function () use ($found, $database): array {
+            $found->execute([$database]);
+
+            return $found->fetchAll(PDO::FETCH_COLUMN);
+        });
     }
 
     /**

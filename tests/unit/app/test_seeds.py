@@ -108,6 +108,32 @@ def test_rules_are_read_before_any_environment_is_asked(
     assert done.stderr.splitlines()[0].startswith(f"error: {said.format(path=path)}")
 
 
+@pytest.mark.parametrize(
+    ("server", "env", "said"),
+    [
+        ("a b", {}, "--server must be [USER@]HOST[:PORT]"),
+        ("replica:0", {}, "--server must be [USER@]HOST[:PORT]"),
+        ("replica:99999", {}, "--server must be [USER@]HOST[:PORT]"),
+        ("u:word@replica", {}, "--server must be [USER@]HOST[:PORT]"),
+        (
+            *("reader@replica", {}),
+            f"the variable {seeds.READER}, which holds the password of reader, is not set",
+        ),
+        ("reader@replica:3307", {seeds.READER: "of the reader"}, "none has no environment"),
+    ],
+)
+def test_another_server_is_checked_before_any_environment_is_asked(
+    server: str, env: dict[str, str], said: str, tmp_path: Path, inv: InProcess
+) -> None:
+    own = {"seeds": {"store": str(tmp_path)}}
+    words = ("db.seed", "--branch", "none", "--server", server)
+    done = inv(*words, settings=own, env={"MAUTIC_SEED_KEY": KEY, **env})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith(f"error: {said}")
+    assert "of the reader" not in done.stderr
+    assert "word@" not in done.stderr
+
+
 def test_what_the_program_says_of_the_rules_is_told_of_their_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tasks.adapters.seed_store import SeedFolder
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.seeds import DATA, MANIFEST, UPLOADS
+from tasks.core.seeds import DATA, MANIFEST, UPLOADS, read_server
 from tasks.flows.seeds import (
     SeedOrder,
     find_seeds,
@@ -34,6 +34,20 @@ UPLOADED = {
 }
 """What a manifest says of the uploads, of which ``BYTES`` has the last two."""
 OF_THEM = {"bytes": 4, "file_sha256": hashlib.sha256(b"onet").hexdigest(), "uploads": UPLOADED}
+
+
+def test_a_server_is_told_to_the_program_and_named_without_its_password() -> None:
+    server = read_server("reader@replica.shop.test:3307", "word")
+    assert str(server) == "reader@replica.shop.test:3307"
+    assert "word" not in repr(server)
+    told = json.loads(replace(ORDER, server=server).line())["server"]
+    assert told == {
+        **{"host": "replica.shop.test", "port": 3307},
+        **{"user": "reader", "password": "word"},
+    }
+    bare = replace(ORDER, server=read_server("10.0.0.9", "word"))
+    assert json.loads(bare.line())["server"] == {"host": "10.0.0.9"}
+    assert "server" not in json.loads(ORDER.line())
 
 
 class Program:
