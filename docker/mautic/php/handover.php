@@ -176,8 +176,8 @@ final class Taker
 /** Gives another container what is written to it. */
 final class Giver
 {
-    /** The one that takes it may be reachable by one of its addresses alone. */
-    private const ATTEMPT_SECONDS = 0.5;
+    /** How long an address may take to answer: the one that takes it may be reachable by one of them alone. */
+    private const ATTEMPT_SECONDS = 1;
 
     private string $state;
     private string $pending = '';
@@ -237,17 +237,37 @@ final class Giver
     /** @return resource */
     private function connect()
     {
-        $why = 'no address';
         for ($until = microtime(true) + $this->handover->seconds; microtime(true) < $until; $this->waiting->pause()) {
-            foreach ($this->handover->addresses as $address) {
-                $host = str_contains($address, ':') ? "[{$address}]" : $address;
-                $socket = @stream_socket_client("tcp://{$host}:{$this->handover->port}", $number, $why, self::ATTEMPT_SECONDS);
-                if (false !== $socket) {
-                    return $socket;
-                }
+            if (null !== $socket = $this->attempt()) {
+                return $socket;
             }
         }
         $where = implode(', ', $this->handover->addresses);
-        throw new Stop("the other branch's container cannot be reached at {$where}, port {$this->handover->port}: {$why} (after {$this->handover->seconds} s)", Stop::IN_VAIN);
+        throw new Stop("the other branch's container cannot be reached at {$where}, port {$this->handover->port} (after {$this->handover->seconds} s)", Stop::IN_VAIN);
+    }
+
+    /** @return resource|null the first of all addresses that answers */
+    private function attempt()
+    {
+        $open = [];
+        foreach ($this->handover->addresses as $address) {
+            $host = str_contains($address, ':') ? "[{$address}]" : $address;
+            $open[] = @stream_socket_client("tcp://{$host}:{$this->handover->port}", flags: STREAM_CLIENT_CONNECT | STREAM_CLIENT_ASYNC_CONNECT);
+        }
+        $open = array_filter($open);
+        for ($until = microtime(true) + self::ATTEMPT_SECONDS; [] !== $open && microtime(true) < $until;) {
+            [$ended, $none] = [$open, []];
+            // A signal interrupts it with a warning.
+            if (0 < (int) @stream_select($none, $ended, $none, 0, Handover::POLL_MICROSECONDS)) {
+                foreach ($ended as $at => $socket) {
+                    if (false !== stream_socket_get_name($socket, true)) {
+                        return $socket;
+                    }
+                    unset($open[$at]);
+                }
+            }
+        }
+
+        return null;
     }
 }
