@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.copies_support import Branch, Server, content, database_server
+from tests.integration.standin_support import until
 from tests.support.controlplane import free_ports
 from tests.support.masking import ROWS, VERSIONS
 
@@ -184,11 +185,15 @@ def test_uploads_come_whole_beside_what_is_there(server: Server) -> None:
     assert shell(staged) == sums
     assert json.loads(giving.said.rsplit("uploads: whole ", 1)[1])["bytes"] > 3_000_000
 
-    # One that gives up half way leaves nothing.
+    # One that gives up half way leaves nothing, also if the other one does not read.
     shell("rm -r files/.mautic-new; truncate -s 2G files/large")
+    has_read = "grep rchar /proc/$(pgrep -f '[p]hp /opt/mautic/uploads.php give')/io; sleep 1"
     with Way(branch, branch, "uploads").both() as (taking, giving):
+        kill(branch, "uploads.php take", signal.SIGSTOP)
+        until("end of its reading", lambda: shell(has_read) == shell(has_read))
         giving.stdin.close()
         assert giving.ended() == STOPPED, giving.said
+        kill(branch, "uploads.php take", signal.SIGCONT)
         assert taking.ended() == CUT_OFF, taking.said
     assert "nothing was changed" in taking.said
     assert ".mautic-new" not in shell("ls -A files images dashboards")

@@ -7,6 +7,7 @@ import io
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,7 @@ from tests.support.fakes import ME, NAMES, FakeDeployer
 MAIN = replace(NAMES, branch="main")
 CUT_OFF = 76
 WAIT_SECONDS = 60
+LATER_SECONDS = 0.1
 
 
 @dataclass
@@ -35,11 +37,11 @@ class Container:
     """Stands for the PHP container of a branch, with the programs that copies need.
 
     Attributes:
-        asked: the verbs, each with all that it was sent, but for what only keeps it alive.
+        asked: the verbs, each with all that it was sent.
         meets: where the ones at both ends meet; None says that the other has failed before.
+        gone: the one that takes is about to end.
         early: the verbs that fail before they meet, with their exit status.
         fails: those that fail later, with that or with what they raise.
-        alive: how often something was sent only to keep it alive.
         starts: whether the program that fails has begun to read.
         loan: how its database is read from elsewhere, where it can be.
         refuses: what is said where its owner does not lend it all the same.
@@ -47,10 +49,10 @@ class Container:
     """
 
     meets: queue.Queue[bool | None]
+    gone: threading.Event
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     early: dict[str, int] = field(default_factory=dict)
     fails: dict[str, BaseException | int] = field(default_factory=dict)
-    alive: int = 0
     starts: bool = True
     loan: Loan | None = None
     refuses: BaseException | str = ""
@@ -114,11 +116,15 @@ class Container:
     def _give(self, verb: str, source: Iterator[bytes]) -> None:
         self.asked.append((verb, next(source)))
         self.meets.put(True)
-        if verb not in self.fails:
-            # It would go on for ever.
-            self.alive += len(list(source))
+        if verb in self.fails:
+            # Its end comes after that of the other one, though it is the reason.
+            assert self.gone.wait(WAIT_SECONDS)
+            time.sleep(LATER_SECONDS)
+        else:
+            list(source)
 
     def _take(self, verb: str, source: Iterator[bytes], take: Callable[[bytes], None]) -> None:
+        self.gone.clear()
         password = next(source) if verb.startswith("database") else b""
         self.asked.append((verb, password + next(source)))
         # As it comes: in parts of any size.
@@ -126,7 +132,8 @@ class Container:
         take(b'ning": ["10.0.0.2"]}\n')
         if self.meets.get(timeout=WAIT_SECONDS):
             take(b'{"connected": "10.0.0.3:4444"}\n')
-        self.alive += len(list(source))
+        list(source)
+        self.gone.set()
 
     def admin_password(self, names: Names) -> str:
         return "secret"
@@ -140,12 +147,13 @@ class World:
     """Two branches, of which one gets the other's data."""
 
     meets: queue.Queue[bool | None] = field(default_factory=queue.Queue)
+    gone: threading.Event = field(default_factory=threading.Event)
     deployer: FakeDeployer = field(default_factory=FakeDeployer)
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        self.source = Container(self.meets)
-        self.target = Container(self.meets)
+        self.source = Container(self.meets, self.gone)
+        self.target = Container(self.meets, self.gone)
 
     def place(self, container: Container, names: Names = NAMES) -> Place:
         owner = Owner("local", names.slug, names.branch, "https://git.example.org/m")
