@@ -10,13 +10,15 @@
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed, or
 #                      seed: the same to stdout; unseal a seed (from stdin, to stdout); clone a seed on
 #                      the same server, or sow one (from stdin); dump the database (to stdout), load a
-#                      dump (from stdin), copy another database of the server, reset it, or say what
-#                      content it has; take a snapshot, list snapshots, restore one, undo what came after
-#                      it, or say which migrations image and database have, or how many connections the
-#                      server has. After sow, load, copy, reset and restore: migrate, uploads, for what
-#                      changes along with the tables
-#   uploads VERB       dump what was uploaded (to stdout), stage uploads (from stdin) or empty folders
-#                      beside it, or place what is staged where it is
+#                      dump (from stdin), give one to another container or take one from there, copy
+#                      another database of the server, reset it, or say what content it has; take a
+#                      snapshot, list snapshots, restore one, undo what came after it, or say which
+#                      migrations image and database have, or how many connections the server has. After
+#                      sow, load, take, copy, reset and restore: migrate, uploads, for what changes along
+#                      with the tables
+#   uploads VERB       dump what was uploaded (to stdout), or give it to another container; stage uploads
+#                      (from stdin), take such as are given, or empty folders beside it; place what is
+#                      staged where it is
 #   queue              what waits in the queues of messages, and what has failed, as JSON
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
@@ -113,14 +115,14 @@ case $role in
       mask | seed | unseal) program=mask ;;
       clone) program=clone ;;
       sow) program=sow ;;
-      dump) program=dump ;;
-      load | copy | reset | content) program=load ;;
+      dump | give) program=dump ;;
+      load | take | copy | reset | content) program=load ;;
       snapshot | snapshots | restore | undo | migrations | connections) program=snapshot ;;
-      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, copy, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, give, load, take, copy, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
     esac
     case $#:$2 in
       2:*) ;;
-      *:sow | *:load | *:copy | *:reset | *:restore) seed_cache ;;
+      *:sow | *:load | *:take | *:copy | *:reset | *:restore) seed_cache ;;
       *) refuse "database takes one argument" ;;
     esac
     shift

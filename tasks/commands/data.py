@@ -91,7 +91,7 @@ def copy(
     """Replace a branch's data by another branch's, and migrate it to the release that runs.
 
     The database is read inside the cluster where its server is shared and has the provisioner; it
-    passes through this machine otherwise, as uploads do.
+    goes from the one branch's container to the other's otherwise, as uploads do.
     """
     from tasks.app import data
     from tasks.flows.data_copy import BranchSource

@@ -1,9 +1,9 @@
 """A branch's data as a whole: dumped into a file, loaded from one, copied, taken away.
 
-Bytes pass through this run in parts, never as a whole. What they were is said at the end by the
-program that sent them, so that a connection that broke off is no end. What a load has not put in
-place yet changes nothing: docker/mautic/php/load.php and uploads.php. A program ends by itself when
-this run is interrupted or killed (``HOLDING``).
+What goes into a file or comes from one passes through this run in parts, never as a whole. What
+they were is said at the end by the program that sent them, so that a connection that broke off is
+no end. What a load has not put in place yet changes nothing: docker/mautic/php/load.php and
+uploads.php. A program ends by itself when this run is interrupted or killed (``HOLDING``).
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer
 
 DUMP_DATABASE = ("mautic", "database", "dump")
 LOAD_DATABASE = ("mautic", "database", "load")
+GIVE_DATABASE = ("mautic", "database", "give")
+TAKE_DATABASE = ("mautic", "database", "take")
 COPY_DATABASE = ("mautic", "database", "copy")
 RESET_DATABASE = ("mautic", "database", "reset")
 CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
+GIVE_UPLOADS = ("mautic", "uploads", "give")
+TAKE_UPLOADS = ("mautic", "uploads", "take")
 STAGE_UPLOADS = ("mautic", "uploads", "stage")
 EMPTY_UPLOADS = ("mautic", "uploads", "empty")
 PLACE_UPLOADS = ("mautic", "uploads", "place")
@@ -54,10 +58,16 @@ ADMINISTERED = (
 PROGRESS_SECONDS = 5.0
 WHOLE = re.compile(r"(?:dump|uploads): whole (\{.*\})")
 """What the programs of the image say once they have written everything."""
+CUT_OFF = 76
+"""The exit status of a program whose other end, in another container, has ended early."""
 NOT_FOUND = 127
 """The exit status of an image that does not know a program at all."""
 UNKNOWN = ("database needs", "stdin must be a line of JSON")
 """What an image says that does not know a verb, or a word of the line it is sent."""
+
+
+class CutOffError(SuiteError):
+    """A program failed because the one that it takes data from, or gives it to, has ended."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +153,10 @@ class DumpSource:
 
     def stage(self, place: Place, console: Console) -> None:
         """Send the uploads."""
-        stage_uploads(
-            place, console, lambda: self.file.read(UPLOADS), self.manifest.members[UPLOADS].sha256
-        )
+        uploads, digest = self.file.read(UPLOADS), self.manifest.members[UPLOADS].sha256
+        with console.work(f"load the uploads of {place.names.branch}") as activity:
+            sent = counted(in_parts(uploads, digest), activity)
+            run_image(place, STAGE_UPLOADS, ignore, activity, sent)
 
     def put(self, place: Place, console: Console) -> None:
         """Load the database."""
@@ -203,8 +214,9 @@ class SeedSource:
         admin["password"] = place.data.admin_password(place.names)
         title = f"sow {place.names.database}"
         sent = self.sent(DATA, self.seed.sealed.bytes, admin=admin)
-        along = {"has_uploads": self.has_uploads, "migrated": migrated}
-        put_database(place, SOW, title, console, sent, **along)
+        put_database(
+            *(place, SOW, title, console, sent), has_uploads=self.has_uploads, migrated=migrated
+        )
 
     def put_uploads(self, place: Place, console: Console) -> None:
         """Put its uploads alone, if it has some, in the place of the branch's.
@@ -274,6 +286,10 @@ class ChangePlan:
         }
 
 
+def ignore(_: bytes) -> None:
+    """Take what nobody needs."""
+
+
 # -- out ------------------------------------------------------------------------------------------
 
 
@@ -308,7 +324,7 @@ def dump(place: Place, path: Path, console: Console) -> Manifest:
 
 
 def send_out(
-    place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity | None
+    place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity
 ) -> dict[str, Any]:
     """Run a program that writes bytes; return what it said of them at its end.
 
@@ -316,13 +332,12 @@ def send_out(
         place: where.
         words: the command.
         take: called with what it writes.
-        activity: shows how much that was so far, and what it says; None shows nothing.
+        activity: shows how much that was so far, and what it says.
 
     Raises:
         SuiteError: it failed, or did not say that it has written everything.
     """
-    counting = _Progress(activity).counting(take) if activity else take
-    said = run_image(place, words, counting, activity)
+    said = run_image(place, words, _Progress(activity).counting(take), activity)
     found = [match[1] for match in map(WHOLE.fullmatch, said) if match]
     if not found:
         raise SuiteError(f"{' '.join(words)} did not say that it has written everything")
@@ -465,30 +480,17 @@ def fill(place: Place, source: Source, console: Console) -> None:
     source.put(place, console)
 
 
-def stage_uploads(
-    place: Place, console: Console, read: Callable[[], Iterable[bytes]], sha256: str
-) -> None:
-    """Send a tar of uploads beside those of a branch.
-
-    Raises:
-        SuiteError: it failed; nothing has changed.
-    """
-    with console.work(f"load the uploads of {place.names.branch}") as activity:
-        sent = counted(in_parts(read(), lambda: sha256), activity)
-        run_image(place, STAGE_UPLOADS, ignore, activity, sent)
-
-
-def in_parts(tar: Iterable[bytes], sha256: Callable[[], str]) -> Iterable[bytes]:
+def in_parts(tar: Iterable[bytes], sha256: str) -> Iterable[bytes]:
     """Yield what the program that stages uploads reads: it is not told their size before.
 
     Args:
         tar: the uploads.
-        sha256: called behind the last of them.
+        sha256: their checksum.
     """
     yield b"{}\n"
     for part in filter(None, tar):
         yield b"%d\n%b" % (len(part), part)
-    yield f"0\n{sha256()}\n".encode()
+    yield f"0\n{sha256}\n".encode()
 
 
 def put_database(
@@ -498,6 +500,7 @@ def put_database(
     console: Console,
     source: Iterable[bytes] = (),
     *,
+    take: Callable[[bytes], None] = ignore,
     has_uploads: bool = False,
     migrated: bool = True,
 ) -> None:
@@ -512,6 +515,7 @@ def put_database(
         title: of the work.
         console: shows progress, and says which data there is if this run is interrupted.
         source: what the program reads.
+        take: called with what it writes.
         has_uploads: whether staged uploads come along.
         migrated: whether it is migrated to the release that runs.
 
@@ -530,7 +534,7 @@ def put_database(
 
     try:
         with console.work(title) as activity:
-            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent(activity))
+            run_image(place, (*ADMINISTERED, *words, *along), take, activity, sent(activity))
     except KeyboardInterrupt as interrupt:
         status = getattr(interrupt, "status", None)
         console.warn(outcome(place.names, status, has_begun=has_begun))
@@ -658,8 +662,12 @@ def run_program(
         told = said[-1].partition(": ")[2] if said and status != NOT_FOUND else ""
         hint = ""
         if status in {64, NOT_FOUND} or (status == 78 and told.startswith(UNKNOWN)):
-            hint = "the release that runs is of an image from before these verbs: deploy it anew"
-        raise SuiteError(
+            hint = (
+                f"the release of {place.names.branch} that runs is of an image from before these "
+                "verbs: deploy it anew"
+            )
+        kind = CutOffError if status == CUT_OFF else SuiteError
+        raise kind(
             told or f"{' '.join(words[:3])} ended with exit status {status}",
             hint=hint or None,
             output="\n".join(said),
@@ -698,7 +706,3 @@ class _Progress:
         if time.monotonic() - self._said_at >= PROGRESS_SECONDS:
             self._said_at = time.monotonic()
             self._activity.line(megabytes(self._bytes))
-
-
-def ignore(_: bytes) -> None:
-    """Take what nobody needs."""

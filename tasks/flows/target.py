@@ -904,6 +904,21 @@ class DataPort(Protocol):
             A context with how it is read; with None where it cannot be.
         """
 
+    def admit(
+        self, names: Names, other: Names, port: int, say: Say
+    ) -> AbstractContextManager[None]:
+        """Let another branch's PHP container reach a branch's while the context lasts.
+
+        Args:
+            names: the names of the branch that is reached.
+            other: those of the one that reaches it, in the same environment.
+            port: where.
+            say: told what could not be closed again.
+
+        Raises:
+            RefusedError: whoever runs this may not let it.
+        """
+
 
 class SeedServer(Protocol):
     """A database server with the seeds that its branches' databases are cloned from."""

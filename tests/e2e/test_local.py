@@ -611,11 +611,44 @@ def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, co
     assert (emptied.returncode, "holds no whole Mautic" in emptied.stderr) == (3, True)
     ask(world, copied, "RENAME TABLE emptied TO migrations")
     assert ask(world, copied, "SELECT version FROM migrations") == recorded
-    plan = world.ok("db.copy", "--from", copied, "--branch", other, "--dry-run").stdout
-    assert f"of {copied}" in plan
-    world.ok("db.copy", "--from", copied, "--branch", other)
+    copy = ("db.copy", "--from", copied, "--branch", other)
+    assert f"of {copied}, from container to container" in world.ok(*copy, "--dry-run").stdout
+    world.ok(*copy)
     assert ask(world, other, "SELECT * FROM leads") == ["1", "2"]
     assert pictures(world, other) == "own"
+
+    ask(world, copied, "INSERT INTO leads SELECT seq FROM seq_3_to_300000")
+    large = f"{SENT.parent}/large"
+    world.inside(copied, f"head -c 50000000 /dev/urandom > {large}")
+    for text, signum in (
+        ("copy the uploads", signal.SIGINT),
+        ("copy the uploads", signal.SIGKILL),
+        ("copy m", signal.SIGTERM),
+        ("copy m", signal.SIGKILL),
+        ("migrate: ", signal.SIGINT),
+        ("migrate: ", signal.SIGKILL),
+    ):
+        run = world.start(*copy, "--replace")
+        until_says(run, text)
+        os.kill(run.pid, signum)
+        _, said = run.communicate()
+        assert run.returncode != 0
+        for branch in (other, copied):
+            until_quiet(world, branch)
+        rows = ask(world, other, "SELECT COUNT(*) FROM leads")
+        assert rows in (["2"], ["300000"])
+        assert (rows == ["300000"]) == ("large" in world.inside(other, f"ls {SENT.parent}"))
+        if signum != signal.SIGKILL:
+            assert ("has the new data" in said) == (rows == ["300000"]), said
+            assert ("has the data that it had" in said) == (rows == ["2"]), said
+        ask(world, other, "DELETE FROM leads WHERE id > 2")
+        world.inside(other, f"rm -f {large}")
+    world.ok(*copy, "--replace")
+    assert ask(world, other, "SELECT COUNT(*) FROM leads") == ["300000"]
+    sums = f"sha256sum {large}"
+    assert world.inside(other, sums) == world.inside(copied, sums)
+    ask(world, copied, "DELETE FROM leads WHERE id > 2")
+    world.inside(copied, f"rm {large}")
 
     assert world.run("db.reset", "--branch", other).returncode == 3
     world.ok("db.reset", "--branch", other, "--replace")

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest
 from tasks.core.environment import Owner, State
 from tasks.core.errors import ClusterError
+from tasks.core.kubernetes.handover import policies
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.network import network_rules
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, names
+from tasks.flows.handover import PORT
 from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.kubernetes.values import merge_values
 from tests.support.chart import REQUIRED, image, overlay
@@ -134,6 +137,14 @@ def _names(environment: str) -> Names:
     )
 
 
+OTHER = replace(_names("dev"), branch="other", namespace="mautic-other", release="mautic-other")
+(WAY_IN, _), (_, WAY_OUT) = (
+    policies(_names("dev"), OTHER, PORT),
+    policies(OTHER, _names("dev"), PORT),
+)
+"""What `inv db.copy` makes for the branch that gets data, and for the one that has it."""
+
+
 def policy(**spec: Any) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -232,6 +243,8 @@ ATTACKS: dict[str, Object] = {
     "in from another branch beside the gateway": ingress(named("gateway", "mautic-other"), 8080),
     "in from every address": ingress(block("0.0.0.0/0"), 8080),
     "in from the pods' network": ingress(block("10.20.0.0/16"), 8080),
+    "in for another branch's copy": policy(**WAY_IN["spec"]),
+    "out for a copy to another branch": policy(**WAY_OUT["spec"]),
     "in from the gateway and more": ingress(block("10.20.48.0/22"), 8080),
 }
 

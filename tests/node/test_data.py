@@ -7,11 +7,11 @@ or a server of its own. Jobs have a token of their branch and no other credentia
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
-from typing import Any
 
 import pytest
 import yaml
@@ -20,13 +20,17 @@ from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment_data import seed_database
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
+from tasks.flows.handover import PORT
+from tasks.flows.kubernetes.admitting import admit
 from tests.support.deploys import until
 from tests.support.realnode.bed import COMPONENT, Bed, Object
 from tests.support.realnode.platform import Job, Platform, job, platform_of
 from tests.support.rehearsals import ENV, KEY, RULES, TABLES
 from tests.support.suite import git
 
-SOURCE, FIRST, SECOND, COPY, APART = "source", "seeded", "seeded-too", "copied", "apart"
+SOURCE, FIRST, SECOND, COPY = "source", "seeded", "seeded-too", "copied"
+APART, TOO = "apart", "apart-too"
+"""Branches with a server of their own."""
 SHARED = "shared"
 ROWS = 300_000
 """As many as stand in the text below: what is killed is not at its end."""
@@ -36,6 +40,8 @@ LEADS = (
     "INSERT INTO page_hits (url, date_hit)"
     " SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_300000;"
 )
+LISTEN = "$it = stream_socket_server('tcp://0.0.0.0:'.trim(fgets(STDIN))); fgets(STDIN);"
+CONNECT = "exit((int) !@stream_socket_client(trim(fgets(STDIN)), $number, $why, 3));"
 # Ends the program that loads a seed, and nothing else in its pod.
 KILL = """
 import os, pathlib, signal
@@ -107,6 +113,25 @@ class Site:
         """Run statements in a branch's database on the shared server; return the rows."""
         return self.platform.sql(f"USE {self.names(branch).database}; {statement}")
 
+    def ask_own(self, branch: str, statement: str) -> list[str]:
+        """Run a statement as the branch's own user, on a server of its own; return the rows."""
+        password = "MYSQL_PWD=$(cat /run/secrets/mysql/db_password)"
+        query = f'mysql -N -h127.0.0.1 -u$MYSQL_USER $MYSQL_DATABASE -e "{statement}"'
+        options = ("--service", "database", "--command", f"{password} {query}")
+        return self.ok("shell", branch, *options, env="dev").stdout.splitlines()
+
+    def pod(self, names: Names) -> Object:
+        """Return a branch's pod of web."""
+        [web] = self.bed.cluster.find("Pod", names.namespace, f"{COMPONENT}=web")
+        return web
+
+    def php(self, names: Names, code: str, sent: Iterable[bytes]) -> int:
+        """Run PHP in a branch's pod of web; return its exit status."""
+        place = (names.namespace, self.pod(names)["metadata"]["name"], "fpm")
+        nothing: Object = {"take": lambda _: None, "on_line": lambda _: None}
+        argv = (*HELD, "php", "-r", code)
+        return self.bed.cluster.pipe(*place, argv, source=sent, **nothing)
+
     def tables(self, database: str) -> list[str]:
         """Return the tables of a database of the shared server; none where there is none."""
         return self.platform.sql(
@@ -130,7 +155,7 @@ def site(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A platform, and a branch with people in it, of whom a seed is made."""
     if not os.environ.get("MAUTIC_NODE_ISSUER"):
         pytest.skip("this node's API server trusts no issuer of tests")
-    branches = (SOURCE, FIRST, SECOND, COPY, APART)
+    branches = (SOURCE, FIRST, SECOND, COPY, APART, TOO)
     for branch in branches:
         git(bed.checkout, "push", "--quiet", "origin", f"main:refs/heads/{branch}")
     with platform_of(bed) as platform:
@@ -148,7 +173,7 @@ def site(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         finally:
             # While the provisioner runs: nobody else takes the finalizer of a database off.
             for branch in branches:
-                made.ok("cleanup", branch, env="dev" if branch == APART else SHARED)
+                made.ok("cleanup", branch, env="dev" if branch in {APART, TOO} else SHARED)
 
 
 def check_masked(leads: list[str]) -> None:
@@ -206,7 +231,7 @@ def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_mainta
     assert f"from {SECOND}: 3 leads" in said
     leads = "SELECT email FROM leads ORDER BY id"
     assert site.ask(COPY, leads) == site.ask(SECOND, leads)
-    assert "the rows pass through this machine" not in said
+    assert "the rows go from container to container" not in said
     assert "everything is as it should be" in site.deploy(COPY)
 
 
@@ -218,7 +243,7 @@ def test_a_copy_reads_the_other_branch_s_rows_on_the_server_and_whoever_read_the
     planned = site.bed.ok(*words, "--dry-run", settings=site.settings).stdout
     assert f"of {SECOND}, inside the cluster" in planned
     said = site.bed.ok(*words, settings=site.settings).stderr
-    assert "the rows pass through this machine" not in said
+    assert "the rows go from container to container" not in said
     count = "SELECT COUNT(*) FROM page_hits"
     assert (site.ask(COPY, count), len(site.ask(COPY, "SELECT id FROM leads"))) == (
         site.ask(SECOND, count),
@@ -229,11 +254,76 @@ def test_a_copy_reads_the_other_branch_s_rows_on_the_server_and_whoever_read_the
 
 def test_a_branch_with_a_server_of_its_own_decrypts_the_seed_itself(site: Site) -> None:
     site.deploy(APART, "--data", "seed", env="dev")
-    # It is by the branch's own user.
-    password = "MYSQL_PWD=$(cat /run/secrets/mysql/db_password)"
-    query = "mysql -N -h127.0.0.1 -u$MYSQL_USER $MYSQL_DATABASE -e 'SELECT email FROM leads'"
-    options: tuple[Any, ...] = ("--service", "database", "--command", f"{password} {query}")
-    check_masked(site.ok("shell", APART, *options, env="dev").stdout.splitlines())
+    check_masked(site.ask_own(APART, "SELECT email FROM leads"))
+
+
+def test_branches_with_servers_of_their_own_hand_data_over_from_container_to_container(
+    site: Site,
+) -> None:
+    where = (site.names(APART, "dev").namespace, site.names(TOO, "dev").namespace)
+    shell = ("shell", "--env", "dev", "--service", "fpm", "--command")
+    picture = "/var/www/html/docroot/media/images/own.png"
+    written = f"head -c 9000000 /dev/urandom > {picture}; sha256sum {picture}"
+    own = site.bed.ok(*shell, written, "--branch", APART, settings=site.settings).stdout
+    refused = site.run("deploy", TOO, "--tag", site.tag, "--data", APART, env="dev")
+    assert refused.returncode == 3, refused.stderr
+
+    to_it = ("--env", "dev", "--branch", TOO)
+    first = ("deploy", *to_it, "--tag", site.tag, "--data", APART)
+    site.bed.ok(*first, settings=site.settings)
+    hits = "SELECT COUNT(*) FROM page_hits"
+    assert site.ask_own(TOO, hits) == site.ask_own(APART, hits)
+    site.ask_own(APART, "INSERT INTO leads VALUES (9, 'later@example.com', 'Later')")
+    site.bed.ok(*shell, f"rm {picture}", "--branch", TOO, settings=site.settings)
+    copied = ("db.copy", *to_it, "--from", APART, "--replace")
+    planned = site.bed.ok(*copied, "--dry-run", settings=site.settings).stdout
+    assert f"of {APART}, from container to container" in planned
+    site.bed.ok(*copied, settings=site.settings)
+    assert site.ask_own(TOO, "SELECT id FROM leads") == site.ask_own(APART, "SELECT id FROM leads")
+    assert (
+        site.bed.ok(*shell, f"sha256sum {picture}", *to_it[2:], settings=site.settings).stdout
+        == own
+    )
+    assert [name for each in where for name in opened(site, each)] == []
+
+
+def test_a_way_between_two_branches_is_open_to_nobody_else_and_closed_again(site: Site) -> None:
+    giver, taker = site.names(APART, "dev"), site.names(TOO, "dev")
+    address = site.pod(taker)["status"]["podIP"]
+    over = threading.Event()
+
+    def orders() -> Iterator[bytes]:
+        yield f"{PORT}\n".encode()
+        over.wait()
+        yield b"end\n"
+
+    listening = threading.Thread(target=site.php, args=(taker, LISTEN, orders()), daemon=True)
+
+    def reaches(names: Names) -> bool:
+        return site.php(names, CONNECT, [f"tcp://{address}:{PORT}\n".encode()]) == 0
+
+    said: list[str] = []
+    with admit(site.bed.cluster, taker, giver, PORT, said.append):
+        assert opened(site, giver.namespace)
+        assert opened(site, taker.namespace)
+        listening.start()
+        until(lambda: reaches(giver), seconds=60)
+        assert not reaches(site.names(FIRST))
+        # What a run that was killed has left is no hindrance to the next one.
+        with admit(site.bed.cluster, taker, giver, PORT, said.append):
+            assert reaches(giver)
+    assert opened(site, giver.namespace) == opened(site, taker.namespace) == []
+    until(lambda: not reaches(giver), seconds=60)
+    over.set()
+    listening.join()
+    assert said == []
+
+
+def opened(site: Site, namespace: str) -> list[str]:
+    """Return the names of the network policies for handovers in a namespace."""
+    found = site.bed.cluster.find("NetworkPolicy", namespace)
+    names = [str(each["metadata"]["name"]) for each in found]
+    return [name for name in names if name.startswith("handover")]
 
 
 def test_a_program_that_leaves_some_of_its_input_ends(site: Site) -> None:

@@ -6,6 +6,8 @@ declare(strict_types=1);
  * Changes everything that is in Mautic's database.
  *
  *   load.php load [WORD…]    reads a dump (dump.php) from stdin, and puts it in the place of what is there
+ *   load.php take [WORD…]    the same with a dump that another branch's container gives (handover.php), as a line of
+ *                            JSON on stdin says
  *   load.php copy [WORD…]    puts what is in another database of the same server in the place of what is there.
  *                            stdin is a line of JSON, whose user may read it: {"database": "…", "user": "…",
  *                            "password": "…"}. It is read as for a dump: in one snapshot
@@ -23,13 +25,14 @@ declare(strict_types=1);
  * MAUTIC_DB_SWAP_WAIT for tables that are in use.
  *
  * Exit status: 0 done, 1 the dump is damaged or a statement failed, 75 no database in time, a migration
- * holds the lock or tables stay in use, 77 the database refuses us or its host is unknown, 78 a setting is
+ * holds the lock, tables stay in use, or nobody gives, 76 what was given has ended early, 77 the database refuses us or its host is unknown, 78 a setting is
  * missing or wrong, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/dump_lines.php';
 require_once '/opt/mautic/ending.php';
+require_once '/opt/mautic/handover.php';
 require_once '/opt/mautic/loader.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/replacement.php';
@@ -38,15 +41,13 @@ require_once '/opt/mautic/swap.php';
 /** The statements of a dump. */
 final class DumpReader
 {
-    private const CHUNK_BYTES = 65_536;
-
-    /** @param resource $file */
-    public function __construct(private $file, private readonly Waiting $waiting)
+    /** @param iterable<string> $parts of a dump */
+    public function __construct(private readonly iterable $parts)
     {
     }
 
     /**
-     * Reads up to the end of the dump, and not to the end of the file: who sends it may be unable to end it.
+     * Reads up to the end of the dump, and no further: who sends it may be unable to end it.
      *
      * @return Generator<string> a statement each; only with the last one it is known that all were right
      *
@@ -58,12 +59,7 @@ final class DumpReader
         $ending = new Ending();
         $pending = '';
         $said = null;
-        do {
-            $bytes = (string) fread($this->file, self::CHUNK_BYTES);
-            $this->waiting->breakOnSignal();
-            if ('' === $bytes && feof($this->file)) {
-                throw new Stop('the dump is cut off; nothing was changed', Stop::FAILED);
-            }
+        foreach ($this->parts as $bytes) {
             $text = '' === $bytes ? '' : @inflate_add($inflate, $bytes);
             if (false === $text) {
                 throw new Stop('this is no dump, or it is damaged; nothing was changed', Stop::FAILED);
@@ -81,7 +77,13 @@ final class DumpReader
                 $ending->add("{$line}\n");
                 yield $line;
             }
-        } while (ZLIB_STREAM_END !== inflate_get_status($inflate));
+            if (ZLIB_STREAM_END === inflate_get_status($inflate)) {
+                break;
+            }
+        }
+        if (ZLIB_STREAM_END !== inflate_get_status($inflate)) {
+            throw new Stop('the dump is cut off; nothing was changed', Stop::FAILED);
+        }
         if ('' !== $pending || $said !== $ending->line()) {
             throw new Stop('the dump is not whole; nothing was changed', Stop::FAILED);
         }
@@ -90,6 +92,8 @@ final class DumpReader
 
 final class Load
 {
+    private const CHUNK_BYTES = 65_536;
+
     private readonly Waiting $waiting;
     private readonly string $database;
     private readonly PDO $server;
@@ -105,7 +109,14 @@ final class Load
     /** @param list<string> $words */
     public function load(array $words): void
     {
-        $this->fill($words, fn (): Generator => (new DumpReader(STDIN, $this->waiting))->statements());
+        $this->fill($words, fn (): Generator => (new DumpReader($this->sent()))->statements());
+    }
+
+    /** @param list<string> $words */
+    public function take(array $words, Handover $handover): void
+    {
+        $this->waiting->heed();
+        $this->fill($words, fn (): Generator => (new DumpReader((new Taker($handover, $this->waiting))->parts()))->statements());
     }
 
     /** @param list<string> $words */
@@ -117,6 +128,15 @@ final class Load
         }
         $this->waiting->heed();
         $this->fill($words, fn (): Generator => $this->other($given));
+    }
+
+    /** @return Generator<string> */
+    private function sent(): Generator
+    {
+        while (!feof(STDIN)) {
+            yield (string) fread(STDIN, self::CHUNK_BYTES);
+            $this->waiting->breakOnSignal();
+        }
     }
 
     /**
@@ -203,9 +223,10 @@ runOrExit('load', static function () use ($argv): void {
     $load = new Load(mauticParameters());
     match ($argv[1] ?? '') {
         'load' => $load->load(array_slice($argv, 2)),
+        'take' => $load->take(array_slice($argv, 2), Handover::fromInput((string) fgets(STDIN))),
         'copy' => $load->copy(array_slice($argv, 2), (string) fgets(STDIN)),
         'reset' => $load->reset(array_slice($argv, 2)),
         'content' => $load->content(),
-        default => throw new Stop('say load, copy, reset or content', Stop::USAGE),
+        default => throw new Stop('say load, take, copy, reset or content', Stop::USAGE),
     };
 });

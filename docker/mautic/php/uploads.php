@@ -3,31 +3,35 @@
 declare(strict_types=1);
 
 /**
- * Writes what was uploaded to a Mautic to stdout, or puts it in the place of what is there.
+ * Writes what was uploaded to a Mautic, or puts it in the place of what is there.
  *
- *   uploads.php dump    a tar of media/files, images and dashboards; then stderr has "uploads: whole " and
+ *   uploads.php dump    to stdout a tar of media/files, images and dashboards; then stderr has "uploads: whole " and
  *                       JSON: bytes and sha256 of it
+ *   uploads.php give    the same to another branch's container (handover.php), as a line of JSON on stdin says
  *   uploads.php stage   reads uploads from stdin, and unpacks them beside those that are there. stdin is a line
  *                       of JSON. With {"key": "…", "bytes": 0, "sha256": "…"} the sealed uploads of a seed
  *                       follow (seed_uploads.php), of so many bytes; the checksum is the tar's. With {} such a tar
  *                       as dump writes follows in parts, so that whoever sends it need not know its size
  *                       before: a line with the number of bytes, then these; a line with 0 is behind the last
  *                       one, and then a line with the tar's checksum
+ *   uploads.php take    the same with such a tar as another branch's container gives, as a line of JSON says
  *   uploads.php empty   the same without any
  *   uploads.php place   moves what is staged into the place of what is there; `database load uploads` and the
  *                       like do so along with the tables
  *
  * What is staged is nobody's yet: cut off before all of it has come and is right, it is gone, and nothing is
- * changed. Whoever is killed while it is moved runs it again. All but dump wait for whoever changes the database:
+ * changed. Whoever is killed while it is moved runs it again. All but dump and give wait for whoever changes the database:
  * a load that nobody wants any more may not have ended yet, and then removes what is staged.
  *
- * Environment, but for dump: MAUTIC_DB_*; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * Environment, but for dump and give: MAUTIC_DB_*; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 the tar is damaged or cut off, or a file cannot be written, 64 used wrongly, 75 no
- * database in time, or it is being changed, 77 the database refuses us, 78 the line of JSON or a setting is wrong,
+ * database in time, it is being changed, or the other container was not reached, or has not come, 76 that one has
+ * ended early, 77 the database refuses us, 78 the line of JSON or a setting is wrong,
  * 143 stopped by a signal.
  */
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/handover.php';
 require_once '/opt/mautic/mask_settings.php';
 require_once '/opt/mautic/media.php';
 require_once '/opt/mautic/seed_file.php';
@@ -50,9 +54,10 @@ final class Uploads
         $this->swap = new UploadsSwap();
     }
 
-    public function dump(): void
+    public function dump(?Handover $handover = null): void
     {
         $this->waiting->heed();
+        $giver = $handover ? new Giver($handover, $this->waiting) : null;
         $options = ['--create', '--exclude=./*/'.Media::NEW, '--exclude=./*/'.Media::OLD, '--exclude=lost+found'];
         [$tar, $pipe] = $this->tar([...$options, '--file=-', ...array_map(static fn (string $each): string => "./{$each}", Media::FOLDERS)], 1);
         $hash = hash_init('sha256');
@@ -62,7 +67,9 @@ final class Uploads
             $bytes = (string) fread($pipe, self::CHUNK_BYTES);
             hash_update($hash, $bytes);
             $size += strlen($bytes);
-            if (strlen($bytes) !== @fwrite(STDOUT, $bytes)) {
+            if ($giver) {
+                $giver->write($bytes);
+            } elseif (strlen($bytes) !== @fwrite(STDOUT, $bytes)) {
                 throw new Stop('nobody reads any more', Stop::FAILED);
             }
         }
@@ -71,6 +78,7 @@ final class Uploads
         if (0 !== $status && self::CHANGED !== $status) {
             throw new Stop("tar ended with status {$status}", Stop::FAILED);
         }
+        $giver?->finish();
         $this->waiting->say('whole '.json_encode(['bytes' => $size, 'sha256' => hash_final($hash)], JSON_THROW_ON_ERROR));
     }
 
@@ -81,8 +89,7 @@ final class Uploads
         if ([] !== $given && !$isSeed) {
             throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256, or nothing', Stop::WRONG_SETTING);
         }
-        $this->lock();
-        try {
+        $this->fill(function () use ($given, $isSeed): void {
             if ($isSeed) {
                 $key = MaskSettings::key((string) ($given['key'] ?? ''), 'key');
                 $this->unpack(SeedFile::read(STDIN, $key, $given['bytes']), static fn (): string => $given['sha256']);
@@ -90,11 +97,13 @@ final class Uploads
             } else {
                 $this->unpack(self::sent(), static fn (): string => trim((string) fgets(STDIN)));
             }
-        } catch (Stop $e) {
-            $this->swap->discard();
-            throw $e;
-        }
-        $this->waiting->say('the files are staged');
+        });
+    }
+
+    public function take(Handover $handover): void
+    {
+        $this->waiting->heed();
+        $this->fill(fn () => $this->unpack((new Taker($handover, $this->waiting))->parts()));
     }
 
     public function empty(): void
@@ -108,6 +117,19 @@ final class Uploads
         $this->lock();
         $this->swap->finish();
         $this->waiting->say('the files are in place');
+    }
+
+    /** @param Closure(): void $unpack what stages the files */
+    private function fill(Closure $unpack): void
+    {
+        $this->lock();
+        try {
+            $unpack();
+        } catch (Stop $e) {
+            $this->swap->discard();
+            throw $e;
+        }
+        $this->waiting->say('the files are staged');
     }
 
     private function lock(): void
@@ -128,10 +150,10 @@ final class Uploads
     }
 
     /**
-     * @param iterable<string>   $parts  of a tar
-     * @param Closure(): string $sha256 asked for the checksum behind them
+     * @param iterable<string>        $parts  of a tar
+     * @param Closure(): string|null $sha256 asked for the checksum behind them, where they are not known to be right
      */
-    private function unpack(iterable $parts, Closure $sha256): void
+    private function unpack(iterable $parts, ?Closure $sha256 = null): void
     {
         $this->swap->begin();
         $where = 'flags=rh;s,^\./\([^/]*\),./\1/'.Media::NEW.',';
@@ -185,11 +207,11 @@ final class Uploads
     }
 
     /**
-     * @param resource          $pipe
-     * @param iterable<string>  $parts
-     * @param Closure(): string $sha256
+     * @param resource               $pipe
+     * @param iterable<string>       $parts
+     * @param Closure(): string|null $sha256
      */
-    private function receive($pipe, iterable $parts, Closure $sha256): void
+    private function receive($pipe, iterable $parts, ?Closure $sha256): void
     {
         $hash = hash_init('sha256');
         foreach ($parts as $bytes) {
@@ -199,7 +221,7 @@ final class Uploads
                 throw new Stop('this is no tar of uploads, or there is no room for it; nothing was changed', Stop::FAILED);
             }
         }
-        if (hash_final($hash) !== $sha256()) {
+        if ($sha256 && hash_final($hash) !== $sha256()) {
             throw new Stop('the files are not those that were sent; nothing was changed', Stop::FAILED);
         }
     }
@@ -229,9 +251,11 @@ runOrExit('uploads', static function () use ($argv): void {
     $uploads = new Uploads();
     match (array_slice($argv, 1)) {
         ['dump'] => $uploads->dump(),
+        ['give'] => $uploads->dump(Handover::fromInput((string) fgets(STDIN))),
+        ['take'] => $uploads->take(Handover::fromInput((string) fgets(STDIN))),
         ['stage'] => $uploads->stage((string) fgets(STDIN)),
         ['empty'] => $uploads->empty(),
         ['place'] => $uploads->place(),
-        default => throw new Stop('say dump, stage, empty or place', Stop::USAGE),
+        default => throw new Stop('say dump, give, stage, take, empty or place', Stop::USAGE),
     };
 });

@@ -12,6 +12,8 @@ final class Stop extends RuntimeException
     public const HAS_CONTENT = 65;
     /** Waited in vain: worth another try. */
     public const IN_VAIN = 75;
+    /** Whoever sends or reads at the other end has ended early: that one knows why. */
+    public const CUT_OFF = 76;
     /** Refused: another try would be refused as well. */
     public const REFUSED = 77;
     public const WRONG_SETTING = 78;

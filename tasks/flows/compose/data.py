@@ -52,3 +52,9 @@ class ComposeData:
     def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
         """Lend nothing: each branch's server is on a network of its own."""
         return contextlib.nullcontext()
+
+    def admit(
+        self, names: Names, other: Names, port: int, say: Say
+    ) -> AbstractContextManager[None]:
+        """Open nothing: the PHP containers of all branches are on the platform's network."""
+        return contextlib.nullcontext()

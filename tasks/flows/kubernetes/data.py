@@ -11,6 +11,7 @@ from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
 from tasks.core.kubernetes.record import record_of
 from tasks.core.names import Names
+from tasks.flows.kubernetes.admitting import admit
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.lending import lend
@@ -67,3 +68,9 @@ class ClusterData:
     def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
         """Let other branches' pods read a branch's database while the context lasts."""
         return lend(self._context, names, say) if self.lends else contextlib.nullcontext()
+
+    def admit(
+        self, names: Names, other: Names, port: int, say: Say
+    ) -> AbstractContextManager[None]:
+        """Let another branch's pods of web reach a branch's, by two network policies."""
+        return admit(self._context.cluster, names, other, port, say)

@@ -61,13 +61,15 @@ class _Lending:
                 said = self._why
                 self._say(said)
         if not self._told.endswith(b"\n"):
-            self._say(f"the rows pass through this machine: {self._why}")
+            self._say(f"the rows go from container to container: {self._why}")
             return None
         try:
             loan = Loan(**json.loads(self._told))
         except (ValueError, TypeError):
             said = visible(self._told.decode(errors="replace").strip())
-            self._say(f"the rows pass through this machine: the provisioner says {said[:200]!r}")
+            self._say(
+                f"the rows go from container to container: the provisioner says {said[:200]!r}"
+            )
             return None
         self._context.redactor.add(loan.password)
         return loan

@@ -102,4 +102,4 @@ def test_what_does_not_lend_is_told(
     said: list[str] = []
     with lend(context, NAMES, said.append) as loan:
         assert loan is None
-    assert said == [f"the rows pass through this machine: {why}"]
+    assert said == [f"the rows go from container to container: {why}"]
