@@ -9,6 +9,10 @@ final class Connections
 {
     /** Others use the server, too: with fewer connections it takes longer, and that is all. */
     private const NONE_LEFT = [1040, 1203, 1226];
+    /** A table whose keys are made locks those that refer to it, which may be filled meanwhile: one of the two is ended. */
+    private const DEADLOCK = 1213;
+    /** How often a statement is begun that ends like that; each time another one has come further. */
+    private const ATTEMPTS = 100;
     private const REPORT_SECONDS = 15;
     private const POLL_SECONDS = 1;
 
@@ -44,7 +48,8 @@ final class Connections
      * Whatever ends it early ends the statements that are under way as well.
      *
      * @param list<non-empty-list<string>> $tables statements, by table; the tables are begun in this order, and
-     *                                             what one table gets runs one after the other
+     *                                             what one table gets runs one after the other. A statement leaves
+     *                                             nothing where it fails: after a deadlock it is begun again
      * @param PDO                          $server a connection of the same user
      *
      * @throws Stop when one of them fails, or when a signal has asked for it
@@ -53,21 +58,25 @@ final class Connections
     {
         $all = count($tables);
         $idle = $this->links;
-        $next = [];
+        $next = $attempts = [];
         $reported = microtime(true);
         try {
             while ([] !== $tables || count($idle) < count($this->links)) {
                 while ([] !== $tables && null !== $link = array_pop($idle)) {
                     $next[$link->thread_id] = array_shift($tables);
-                    $link->query(array_shift($next[$link->thread_id]), MYSQLI_ASYNC);
+                    $attempts[$link->thread_id] = 0;
+                    $link->query($next[$link->thread_id][0], MYSQLI_ASYNC);
                 }
                 foreach ($this->ready(array_diff_key($this->links, $idle)) as $link) {
-                    $link->reap_async_query();
                     $number = $link->thread_id;
+                    if (self::hasEnded($link, ++$attempts[$number])) {
+                        array_shift($next[$number]);
+                        $attempts[$number] = 0;
+                    }
                     if ([] === $next[$number]) {
                         $idle[$number] = $link;
                     } else {
-                        $link->query(array_shift($next[$number]), MYSQLI_ASYNC);
+                        $link->query($next[$number][0], MYSQLI_ASYNC);
                     }
                 }
                 $this->waiting->breakOnSignal();
@@ -100,6 +109,22 @@ final class Connections
                 }
             }
         }
+    }
+
+    /** @return bool false where it has to be begun again */
+    private static function hasEnded(mysqli $link, int $attempt): bool
+    {
+        try {
+            $link->reap_async_query();
+        } catch (mysqli_sql_exception $e) {
+            if (self::DEADLOCK !== $e->getCode() || $attempt >= self::ATTEMPTS) {
+                throw $e;
+            }
+
+            return false;
+        }
+
+        return true;
     }
 
     /**
