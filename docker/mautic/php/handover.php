@@ -51,7 +51,7 @@ final class Handover
  * Takes what another container gives.
  *
  * stdout says by a line of JSON where it listens, {"listening": ["ADDRESS", …]}, and by a second one that the other has
- * come, {"connected": "ADDRESS"}: whoever has neither key nor patience is sent away, and does not count.
+ * come, {"connected": "ADDRESS"}: whoever does not prove at once that the key is known is sent away, and does not count.
  */
 final class Taker
 {
