@@ -13,7 +13,14 @@ import docker
 from tests.bench.measure import Row, say
 from tests.integration.standin_support import until
 from tests.support.masking import VERSIONS, columns
-from tests.support.masking_server import Branch, Server, begin_branch, masking_server
+from tests.support.masking_server import (
+    FIRST,
+    Branch,
+    Server,
+    begin_branch,
+    enlarge,
+    masking_server,
+)
 
 CONTACTS = 10_000
 EVENTS = {
@@ -24,8 +31,6 @@ EVENTS = {
 }
 AT_ONCE = 20
 MASK_SECONDS, CLONE_SECONDS, AT_ONCE_SECONDS, WAIT_SECONDS = 120, 30, 180, 1
-FIRST = 1_000
-"""The first id of a row that is made here: others have lower ones."""
 
 
 def measure_data(scratch: Path) -> list[Row]:
@@ -40,7 +45,7 @@ def measure_data(scratch: Path) -> list[Row]:
 def _measure(server: Server, version: str, most: int) -> list[Row]:
     say(f"a source of {version} with {sum(EVENTS.values()):,} rows")
     source = server.source(version)
-    enlarge(server, source)
+    enlarge(server, source, {"leads": CONTACTS, **EVENTS})
     plain = copy_plainly(server, source)
 
     say("mask")
@@ -76,38 +81,6 @@ def _measure(server: Server, version: str, most: int) -> list[Row]:
 def _row(what: str, seconds: float, plain: float, limit: float) -> Row:
     figures = (f"{seconds:.1f} s", f"{plain:.1f} s", f"{seconds / plain:.2f}")
     return Row(f"{what} / INSERT … SELECT of all", *figures, f"<= {limit} s", seconds <= limit)
-
-
-def enlarge(server: Server, database: str) -> None:
-    """Add contacts, and what they did, as copies of the first row of each table."""
-    copies = {"leads": CONTACTS, **EVENTS}
-    with closing(server.connect(database)) as connection, connection.cursor() as cursor:
-        cursor.execute("SET foreign_key_checks = 0")
-        for table, count in copies.items():
-            each = [one for one in columns(cursor, database) if one.table == table]
-            found = {one.name: _value(table, one.name) for one in each if not one.generated}
-            cursor.execute(
-                f"INSERT INTO {table} ({', '.join(f'`{name}`' for name in found)})"  # noqa: S608
-                f" SELECT {', '.join(found.values())} FROM {table}, seq_0_to_{count - 1}"
-                " WHERE id = 1"
-            )
-
-
-def _value(table: str, column: str) -> str:
-    """Return the SQL of a new row's column; ``seq`` counts the rows."""
-    contact = f"{FIRST} + seq % {CONTACTS}"
-    own = {
-        "id": f"{FIRST} + seq",
-        "lead_id": contact,
-        "rotation": f"seq DIV {CONTACTS}",
-        "tracking_hash": "MD5(seq)",
-        "tracking_id": "MD5(seq)",
-        "email_address": f"CONCAT('p', {contact}, '@people.test')",
-        "email": f"CONCAT('p', {FIRST} + seq, '@people.test')",
-        "firstname": "CONCAT('First', seq)",
-        "lastname": "CONCAT('Last', seq)",
-    }
-    return own.get(column, f"{table}.`{column}`")
 
 
 @contextmanager

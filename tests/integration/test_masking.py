@@ -43,6 +43,7 @@ from tests.support.masking_server import (
     Branch,
     Server,
     begin_branch,
+    enlarge,
     masking_server,
 )
 from tests.support.seeds import FORMER, seal, sealed
@@ -721,6 +722,20 @@ def test_a_clone_that_ends_in_the_middle_leaves_the_old_data_and_the_next_one_fi
     done, said = branch.run(made)
     assert (done, branch.databases()) == (0, [branch.name]), said
     assert branch.is_admitted()
+
+
+def test_deadlocks_of_tables_that_are_filled_with_those_that_get_their_keys_end_no_clone(
+    server: Server, branch: Branch
+) -> None:
+    made = armed(server)
+    # Large enough for their keys to be made when their rows are there; four are at it, so that the
+    # contacts come with the small tables that refer to them.
+    large = ("email_stats", "page_hits", "lead_event_log", "campaign_lead_event_log")
+    enlarge(server, made, {"leads": 12_000, **dict.fromkeys(large, 40_000)})
+    for _ in range(4):
+        status, said = branch.run(made)
+        assert status == 0, said
+    assert server.ask("SELECT COUNT(*) FROM leads", branch.name) == [(12_000 + ROWS,)]
 
 
 def test_an_empty_database_is_filled_from_the_seed_once_and_migrated(

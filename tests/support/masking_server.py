@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ import pymysql
 from tests.integration.standin_support import container, pair, until
 from tests.support.controlplane import free_ports
 from tests.support.images import standin
-from tests.support.masking import SITE, VERSIONS, fill
+from tests.support.masking import SITE, VERSIONS, columns, fill
 
 ROOT_PASSWORD = "of the root"
 READER = "of the reader"
+FIRST = 1_000
+"""The first id of a row that ``enlarge`` makes: others have lower ones."""
 SALT, OTHER_SALT, KEY = "s" * 40, "t" * 40, "0f" * 32
 OWN_SITE = "https://feature-x.dev.shop.test"
 ADMINISTRATOR = (
@@ -277,3 +279,43 @@ def begin_branch(server: Server) -> Branch:
     ):
         server.ask(statement)
     return Branch(server, name)
+
+
+def enlarge(server: Server, database: str, copies: Mapping[str, int]) -> None:
+    """Add rows, as copies of the first one of each table.
+
+    Args:
+        server: the server.
+        database: one that ``fill`` has made.
+        copies: how many, by table. What contacts did is theirs in turn.
+    """
+    with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        for table, count in copies.items():
+            names = [
+                each.name
+                for each in columns(cursor, database)
+                if each.table == table and not each.generated
+            ]
+            made = [_value(table, name, copies["leads"]) for name in names]
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(f'`{name}`' for name in names)})"  # noqa: S608
+                f" SELECT {', '.join(made)} FROM {table}, seq_0_to_{count - 1} WHERE id = 1"
+            )
+
+
+def _value(table: str, column: str, contacts: int) -> str:
+    """Return the SQL of a new row's column; ``seq`` counts the rows."""
+    contact = f"{FIRST} + seq % {contacts}"
+    own = {
+        "id": f"{FIRST} + seq",
+        "lead_id": contact,
+        "rotation": f"seq DIV {contacts}",
+        "tracking_hash": "MD5(seq)",
+        "tracking_id": "MD5(seq)",
+        "email_address": f"CONCAT('p', {contact}, '@people.test')",
+        "email": f"CONCAT('p', {FIRST} + seq, '@people.test')",
+        "firstname": "CONCAT('First', seq)",
+        "lastname": "CONCAT('Last', seq)",
+    }
+    return own.get(column, f"{table}.`{column}`")

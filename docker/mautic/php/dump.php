@@ -17,8 +17,8 @@ declare(strict_types=1);
  * Environment: MAUTIC_DB_*; MAUTIC_DB_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a statement failed or nobody reads, 65 there is what a dump cannot hold, 75 no
- * database in time, or the other container was not reached, 76 that one reads no more, 77 the database refuses us or its host is unknown, 78 a setting is missing or wrong,
- * 143 stopped by a signal.
+ * database in time, or the other container was not reached, 76 that one reads no more, 77 the database
+ * refuses us or its host is unknown, 78 a setting is missing or wrong, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/dump_lines.php';

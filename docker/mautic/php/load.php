@@ -25,8 +25,8 @@ declare(strict_types=1);
  * MAUTIC_DB_SWAP_WAIT for tables that are in use.
  *
  * Exit status: 0 done, 1 the dump is damaged or a statement failed, 75 no database in time, a migration
- * holds the lock, tables stay in use, or nobody gives, 76 what was given has ended early, 77 the database refuses us or its host is unknown, 78 a setting is
- * missing or wrong, 143 stopped by a signal.
+ * holds the lock, tables stay in use, or nobody gives, 76 what was given has ended early, 77 the database
+ * refuses us or its host is unknown, 78 a setting is missing or wrong, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/database_lock.php';
