@@ -70,7 +70,7 @@ MYSQL = {
 }
 STEADY = {"patience": {"stability_seconds": 8}}
 """On a machine with much to do even what dies at once lives for seconds."""
-HEALS = {"patience": {"grace_seconds": 30}}
+HEALS = {"patience": {"grace_seconds": 60}}
 """On a machine with much to do a second attempt can take longer than the tests' patience."""
 UNASKED = {"capacity": {"check": False}}
 """It would be refused before: tests/e2e/test_capacity_kubernetes.py has that."""
@@ -310,7 +310,7 @@ WORKS = {
     "one early crash": Row(fates={"web": "fpm=crash-early:1"}, settings=HEALS),
     "a webhook that is away for a while": Row(
         prepare=fail_helm,
-        settings={"patience": {"grace_seconds": 30}},
+        settings=HEALS,
         shown=r"trying again for \d+ s: helm upgrade of \S+ failed: .*failed calling webhook",
     ),
     "a database that is away for a while": Row(

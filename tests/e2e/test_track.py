@@ -30,7 +30,11 @@ from tests.support.faults import FaultyProxy
 from tests.support.node import Node
 from tests.support.releases import RELEASE, Object, deployment, job, statefulset
 
+# What heals has the time for it on a machine that is busy.
 PATIENT = Policy(
+    grace=timedelta(seconds=60), deadline=timedelta(seconds=180), stability=timedelta(seconds=3)
+)
+PROMPT = Policy(
     grace=timedelta(seconds=6), deadline=timedelta(seconds=60), stability=timedelta(seconds=3)
 )
 HASTY = Policy(
@@ -51,7 +55,7 @@ class Scene:
         logs: patterns of evidence files that must be there.
         shown: a pattern of a line that must have been told.
         labels: of the namespace.
-        policy: how patient to be.
+        policy: how patient to be, where the cause is a fault that could heal, or a deadline.
     """
 
     objects: tuple[Object, ...]
@@ -60,7 +64,7 @@ class Scene:
     logs: tuple[str, ...] = ()
     shown: str = ""
     labels: Object = field(default_factory=dict)
-    policy: Policy = PATIENT
+    policy: Policy | None = None
 
 
 def _refer(kind: str, name: str, key: str) -> Object:
@@ -364,7 +368,7 @@ def _play(cluster: Cluster, scene: Scene, directory: Path) -> Told:
             namespace,
             RELEASE,
             since=since,
-            policy=scene.policy,
+            policy=scene.policy or (PROMPT if scene.cause else PATIENT),
             activity=Activity(lines.append, lines.append),
         )
         save_diagnostics(cluster, namespace, RELEASE, directory, Redactor())
