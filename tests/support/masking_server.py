@@ -219,6 +219,10 @@ class Branch:
         return bool(self.server.client.exec_run(argv).exit_code == 0)
 
 
+AS_RDS = ("--innodb-buffer-pool-size=2g", "--innodb-log-file-size=2g")
+"""As RDS sets them for terraform/'s class of two processors, db.t4g.medium, about."""
+
+
 @contextlib.contextmanager
 def masking_server(
     engine: docker.DockerClient, shared: Path, *, in_memory: bool = True
@@ -239,6 +243,7 @@ def masking_server(
         container(
             engine,
             standin(engine, "database"),
+            ["mariadbd", *([] if in_memory else AS_RDS)],
             environment={"MYSQL_ROOT_PASSWORD": ROOT_PASSWORD},
             ports={"3306/tcp": ("127.0.0.1", port)},
             tmpfs=memory,
