@@ -33,6 +33,9 @@ final class SeedUploads
      */
     public function write(SeedOutput $output, #[SensitiveParameter] string $key): ?array
     {
+        if (Media::isShared('images')) {
+            throw new Stop('its uploads are a seed\'s, which it shares; make the seed without uploads, or where that one was made', Stop::FAILED);
+        }
         $files = $this->files();
         if (!$files->valid()) {
             $this->tell('no uploads go along');
