@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.core.setting_values import Duration, SeedStoreAddress, Strict, Variable, Word
@@ -24,6 +26,11 @@ class SeedSettings(Strict):
     key: Variable = Field(
         "MAUTIC_SEED_KEY",
         description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
+    )
+    uploads: Literal["copy", "share"] = Field(
+        "copy",
+        description="What a branch that begins with a seed gets of its uploads: `copy`, or "
+        "`share`: all branches of a seed on one machine read the same, which none can change.",
     )
     rules: Word = Field(
         "masking.yaml",

@@ -289,11 +289,19 @@ class DeployPlan(ABC):
         return self.is_first and self.clones
 
     @property
+    def shares(self) -> bool:
+        """Whether its seed's uploads are put where its branches share them, unless they are."""
+        return self.is_first and self.data.shares
+
+    @property
     def filling(self) -> tuple[Step, ...]:
-        """The step in which a new environment gets its data; none if it stays as installed."""
+        """The steps in which a new environment gets its data; none if it stays as installed."""
         if not self.is_first or self.data.choice == EMPTY:
             return ()
-        return (Step("fill", f"database {self.request.names.database}", self.data.title),)
+        fill = Step("fill", f"database {self.request.names.database}", self.data.title)
+        if not self.data.shares:
+            return (fill,)
+        return (fill, Step("share", f"uploads of {self.data.choice}", "nobody can change them"))
 
     @property
     def images(self) -> dict[str, str]:
@@ -935,6 +943,31 @@ class SeedServer(Protocol):
         """
 
 
+class SharedUploads(Protocol):
+    """Where the branches of a seed read its uploads, which none of them can change."""
+
+    def fill(
+        self, id_: str, image: str, source: Iterable[bytes], on_line: Callable[[str], None]
+    ) -> int:
+        """Put a seed's uploads there, unless they are; return the exit status of what does it.
+
+        Args:
+            id_: the seed's.
+            image: a mautic image.
+            source: a line of JSON with key, bytes and checksum, then the uploads, sealed.
+            on_line: called with every line that is said.
+
+        Raises:
+            SuiteError: the program could not be run.
+        """
+
+    def unused(self) -> list[str]:
+        """Return the ids of the seeds that no branch reads any more."""
+
+    def remove(self, id_: str) -> None:
+        """Remove what is there of a seed."""
+
+
 class Target(Protocol[P]):
     """Where the branches of one environment of invoke.yaml run."""
 
@@ -969,6 +1002,10 @@ class Target(Protocol[P]):
     @property
     def seeds(self) -> SeedServer | None:
         """What loads seeds, where branches share a server."""
+
+    @property
+    def uploads(self) -> SharedUploads | None:
+        """What branches share of a seed's uploads, where they can."""
 
     @property
     def images(self) -> LocalImages | None:

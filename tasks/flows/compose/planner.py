@@ -58,7 +58,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         resolve=request.resolve,
         check=request.check_data,
     )
-    services = wanted_services(context, request, release, database, data.choice)
+    services = wanted_services(context, request, release, database, data)
     done = migration(services, _code(context, release.mautic))
     return ComposePlan(
         request=request,

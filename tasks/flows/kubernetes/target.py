@@ -30,6 +30,7 @@ class _ClusterTarget:
     sleeper: ClusterSleeper
     workshop: ClusterWorkshop
     seeds: ClusterSeedServer
+    uploads: None = None
     images: None = None
 
 
