@@ -285,7 +285,7 @@ class SharedSweep:
         return tuple(Step("remove", f"uploads of seed {id_}", why) for id_, why in self.rows)
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, ...]]:
         """The ids, with the reason."""
         return [(id_, "no branch shares them") for id_ in self.gone]
 
