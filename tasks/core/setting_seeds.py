@@ -30,7 +30,8 @@ class SeedSettings(Strict):
     uploads: Literal["copy", "share"] = Field(
         "copy",
         description="What a branch that begins with a seed gets of its uploads: `copy`, or "
-        "`share`: all branches of a seed on one machine read the same, which none can change.",
+        "`share`: the branches of a seed on this machine read the same ones, which none can "
+        "change. On a cluster each gets a copy.",
     )
     rules: Word = Field(
         "masking.yaml",
