@@ -6,8 +6,9 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
+from tasks.adapters.registry.seed_layers import EMPTY_LAYER, layers
 from tasks.core.errors import UnreadableError
-from tasks.core.images.seed_image import EMPTY_LAYER, FOLDERS, layers
+from tasks.core.images.seed_image import FOLDERS
 from tasks.core.seeds import Seed
 from tasks.flows.registry_port import Registry
 

@@ -14,7 +14,7 @@ from tasks.core.errors import RegistryError, UnreadableError
 from tasks.core.seeds import Seed, SeedUploads
 from tasks.flows.seed_images import find_images, push_images
 from tests.support.fakes_images import FakeRegistry
-from tests.unit.core.images.test_seed_image import FILES, parts, tar_of
+from tests.unit.adapters.registry.test_seed_layers import FILES, parts, tar_of
 
 SEALED = Member(1, "0")
 SEED = Seed("20260102t030405", "prod", "7.0.0", "all", 1, SEALED, "", "")
