@@ -24,6 +24,7 @@ import requests
 import yaml
 
 from tasks.adapters.files.lock import state_folder
+from tasks.flows.compose.shared_uploads import SEED
 from tests.support.local import (
     LINES_MAX,
     PROJECT,
@@ -757,6 +758,53 @@ def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(seeds: Seeds, copie
     count = "find docroot/media/images docroot/media/dashboards -type f | wc -l"
     there = int(seeds.world.inside(copied, count))
     assert (listed["uploads"]["files"], bare["uploads"]) == (there, None)
+
+
+def test_branches_share_a_seed_s_uploads_until_the_last_one_is_gone(
+    world: World, seeds: Seeds
+) -> None:
+    settings = seeds.given()["settings"]
+    settings["seeds"]["uploads"] = "share"
+
+    def ok(*args: str) -> str:
+        done = seeds.run(*args, settings=settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def picture(branch: str, path: str = "/media/images/own.png") -> str:
+        return world.get(branch, path).text
+
+    def over() -> list[str]:
+        found: list[str] = json.loads(ok("gc", "--dry-run", "--format", "json"))["uploads"]
+        return found
+
+    one, other = "sharing", "shared"
+    to_it = ("deploy", "--tag", world.tag(), "--data", "seed")
+    assert "share  uploads of seed" in ok(*to_it, "--branch", one, "--dry-run")
+    id_ = seeds.listed()[-1]["id"]
+    try:
+        for branch in (one, other):
+            ok(*to_it, "--branch", branch)
+            assert "own.png" not in world.inside(branch, "ls docroot/media/images")
+            assert picture(branch) == picture(branch, "/media/images/seed/own.png") == "own"
+            world.inside(branch, "! touch docroot/media/images/seed/x")
+        world.inside(one, f"printf mine > {PICTURE}")
+        assert (picture(one), picture(other)) == ("mine", "own")
+        # A copy has all of it among its own, whatever the branch shares.
+        ok("db.copy", "--from", one, "--branch", other, "--replace")
+        assert picture(other) == "mine"
+        ok(*to_it, "--branch", other)
+
+        ok("cleanup", "--branch", one)
+        assert over() == []
+        assert picture(other, "/media/images/seed/own.png") == "own"
+        ok("cleanup", "--branch", other)
+        assert over() == [id_]
+    finally:
+        for branch in (one, other):
+            world.run("cleanup", "--branch", branch)
+        for volume in world.engine.volumes.list(filters={"label": f"{SEED}={id_}"}):
+            volume.remove()
 
 
 def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
