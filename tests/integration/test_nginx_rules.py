@@ -255,9 +255,8 @@ SERVED = [
     ("/media/images/drawn.svg", SHARED["drawn.svg"]),
     ("/media/images/seed/twice.png", SHARED["seed/twice.png"]),
     ("/media/images/seed/seed/twice.png", SHARED["seed/twice.png"]),
-    # The branch's own, or the release's, where the seed has none of that name.
+    # The branch's own where the seed has none of that name, and the seed's before the release's.
     ("/media/images/seed/sub/photo%20two.jpeg", PIXEL),
-    ("/media/images/seed/logo.png", b"release"),
     ("/media/images/badge.png", SHARED["badge.png"]),
 ]
 DENIED = [
