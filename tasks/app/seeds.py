@@ -101,7 +101,7 @@ def remove_seeds(session: Session, sweep: SeedSweep) -> None:
 
 
 def seed_order(
-    session: Session, source: str, contacts: int, uploads: bool, server: str
+    session: Session, source: str, contacts: int, uploads: bool, server: str | None
 ) -> SeedOrder:
     """Return the order for a seed of an environment.
 
@@ -119,10 +119,10 @@ def seed_order(
     return SeedOrder(source, key, rules, contacts, uploads, _server(session, server))
 
 
-def _server(session: Session, text: str) -> SourceServer | None:
+def _server(session: Session, text: str | None) -> SourceServer | None:
     password = os.environ.get(READER, "")
     session.redactor.add(password)
-    server = read_server(text, password) if text else None
+    server = None if text is None else read_server(text, password)
     if server and server.user and not server.password:
         raise InputError(
             f"the variable {READER}, which holds the password of {server.user}, is not set"
@@ -223,7 +223,7 @@ def plan(
     branch: str | None,
     contacts: int,
     uploads: bool,
-    server: str = "",
+    server: str | None = None,
 ) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
     store, order = _ordered(session, env, branch, contacts, uploads, server)
@@ -233,7 +233,7 @@ def plan(
 
 
 def _ordered(
-    session: Session, env: str, branch: str | None, contacts: int, uploads: bool, server: str
+    session: Session, env: str, branch: str | None, contacts: int, uploads: bool, server: str | None
 ) -> tuple[SeedStore, SeedOrder]:
     """Return where a seed is kept, and its order: nothing is asked of the environment yet."""
     names = session.names(env, branch)
@@ -247,7 +247,7 @@ def make(
     branch: str | None,
     contacts: int,
     uploads: bool,
-    server: str = "",
+    server: str | None = None,
 ) -> Seed:
     """Make a seed of a branch's environment, and keep it.
 

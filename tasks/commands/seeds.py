@@ -26,7 +26,7 @@ def seed(
     branch: str | None = None,
     contacts: str | None = None,
     uploads: bool = True,
-    server: str = "",
+    server: str | None = None,
     list: bool = False,
     dry_run: bool = False,
     format: str = "text",
@@ -38,7 +38,7 @@ def seed(
     as_json = check_format(format)
     if list:
         own = {"--branch": branch is not None, "--contacts": contacts is not None}
-        own |= {"--no-uploads": not uploads, "--server": bool(server)}
+        own |= {"--no-uploads": not uploads, "--server": server is not None}
         refuse_idle("is not for --list, which makes no seed", own)
         kept = seeds.kept_seeds(session, env)
         for id_, why in kept.broken.items():

@@ -25,7 +25,7 @@ COME_SECONDS = 300
 ALIVE_SECONDS = 15.0
 """How often something is sent, lest a load balancer on the way ends a connection that is silent."""
 END_SECONDS = 15.0
-"""How long the program that gives may take to end when nobody takes anything any more."""
+"""How long the one may take to end by itself when the other one has."""
 
 
 @contextlib.contextmanager
@@ -67,7 +67,8 @@ class Handover:
         self._words = words
         self._key = secrets.token_hex(32)
         self._told = bytearray()
-        self._settled = threading.Event()
+        self._have_met = False
+        self._ended = threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -75,13 +76,13 @@ class Handover:
         """Yield what the program reads that takes the data.
 
         Raises:
-            SuiteError: the other one has ended before the two have met, which ends this one.
+            SuiteError: the other one has failed, which ends this one.
         """
         yield self._line(seconds=COME_SECONDS)
-        while not self._settled.wait(ALIVE_SECONDS):
+        while not self._ended.wait(ALIVE_SECONDS):
             yield b"\n"
-        # Later it notices by itself, and not while it changes what cannot be left half done.
-        if self.failure:
+        # Once they have met it notices by itself, unless the other's network has gone as well.
+        if self.failure and not (self._have_met and self._over.wait(END_SECONDS)):
             raise self.failure
 
     def take(self, part: bytes) -> None:
@@ -94,12 +95,12 @@ class Handover:
             if "listening" in said:
                 self._start(said["listening"])
             else:
-                self._settled.set()
+                self._have_met = True
 
     def close(self) -> None:
         """Let the program end that gives, if it still does."""
         self._over.set()
-        self._settled.set()
+        self._ended.set()
         self.wait()
 
     def wait(self) -> None:
@@ -121,7 +122,7 @@ class Handover:
         except Exception as error:
             self.failure = error
         finally:
-            self._settled.set()
+            self._ended.set()
 
     def _orders(self, addresses: Sequence[str]) -> Iterator[bytes]:
         yield self._line(seconds=MEET_SECONDS, addresses=addresses)

@@ -182,13 +182,37 @@ def redefining(server: Server, database: str) -> Iterator[None]:
 def test_no_table_is_left_out_whose_definition_is_being_changed(
     server: Server, newest: Seed
 ) -> None:
-    with redefining(server, newest.source):
-        made = [server.stream(newest.source, json.dumps({"key": KEY})) for _ in range(5)]
+    source = server.source()
+    with redefining(server, source):
+        made = [server.stream(source, json.dumps({"key": KEY})) for _ in range(5)]
     for status, said, folder in made:
         assert status == 0, said
         assert json.loads(said.splitlines()[-1])["rows"] == newest.manifest["rows"]
         sql = server.unseal(folder)[2]
         assert sql.count("CREATE TABLE") == newest.sql.count("CREATE TABLE")
+
+
+def test_a_table_that_is_changed_before_it_is_read_ends_the_run_in_words(server: Server) -> None:
+    source = server.source()
+    enlarge(server, source, {"leads": 60_000})
+    changed = Event()
+
+    def change() -> None:
+        reading = (
+            "SELECT 1 FROM information_schema.processlist"  # noqa: S608
+            f" WHERE info LIKE 'SELECT t.%leads%' AND db = '{source}'"
+        )
+        with closing(server.connect(source)) as connection, connection.cursor() as cursor:
+            # What is read in parts can be changed between two of them.
+            until("somebody who reads", lambda: cursor.execute(reading))
+            cursor.execute("ALTER TABLE leads ADD field_of_somebody INT, ALGORITHM = COPY")
+            changed.set()
+
+    changing = Thread(target=change, daemon=True)
+    changing.start()
+    status, said, _ = server.stream(source, json.dumps({"key": KEY}))
+    assert changed.wait(60)
+    assert (status, "changed by somebody else while it was read" in said) == (75, True), said
 
 
 def test_no_masked_value_is_its_source(server: Server, newest: Seed) -> None:
@@ -972,6 +996,29 @@ def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:
     )
     assert first > 0
     assert first - zero in {0, 1}
+
+
+def test_a_snapshot_gives_way_to_whoever_changes_a_table(work: Branch) -> None:
+    """The change waits for the snapshot's lock, and what copies that table for the change."""
+    server = work.server
+    enlarge(server, work.name, dict.fromkeys(("leads", "email_stats", "page_hits"), 60_000))
+    changed = Event()
+
+    def change() -> None:
+        with closing(server.connect(work.name)) as connection, connection.cursor() as cursor:
+            question = f"SHOW DATABASES LIKE '{work.name}\\_\\_%'"
+            until("a snapshot that is made", lambda: cursor.execute(question))
+            cursor.execute("ALTER TABLE leads ADD field_of_somebody INT")
+            changed.set()
+
+    changing = Thread(target=change, daemon=True)
+    changing.start()
+    status, said = work.run("", "database", "snapshot")
+    assert changed.wait(60)
+    # It may have been copied before.
+    assert (status, "changed by somebody else" in said) in {(75, True), (0, False)}, said
+    assert len(work.databases()) == (1 if status else 2)
+    assert work.run("", "database", "snapshot")[0] == 0
 
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])

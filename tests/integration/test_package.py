@@ -124,7 +124,10 @@ def test_the_installed_program_lists_the_tasks(installed: Installed, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^\s+deploy\b", done.stdout, re.M)
     shown = installed.run(tmp_path).stdout
-    assert f"  {installed.program} demo " in shown
+    # What is not found by its name is named once as it was called.
+    name = Path(installed.program).name
+    assert f"  {name} demo " in shown
+    assert shown.endswith(f"\n{name} is {installed.program}.\n")
     assert not re.search(r" (inv|test|ci\.local) ", shown)
 
 

@@ -11,6 +11,7 @@ final class Connections
     private const NONE_LEFT = [1040, 1203, 1226];
     /** A table whose keys are made locks those that refer to it, which may be filled meanwhile: one of the two is ended. */
     private const DEADLOCK = 1213;
+    private const LOCK_TIMEOUT = 1205;
     /** How often a statement is begun that ends like that; each time another one has come further. */
     private const ATTEMPTS = 100;
     private const REPORT_SECONDS = 15;
@@ -86,7 +87,7 @@ final class Connections
                 }
             }
         } catch (mysqli_sql_exception $e) {
-            throw new Stop("the database failed: {$e->getMessage()}", Stop::FAILED);
+            throw self::LOCK_TIMEOUT === $e->getCode() ? new Stop('a table is being changed by somebody else', Stop::IN_VAIN, 'database-in-use') : new Stop("the database failed: {$e->getMessage()}", Stop::FAILED);
         } finally {
             self::end($server, array_keys(array_diff_key($this->links, $idle)));
         }

@@ -25,6 +25,8 @@ final class Snapshots
     /** Writers wait while it is taken; and it waits for transactions that have written. */
     private const LOCK_SECONDS = 30;
     private const LOCK_TIMEOUT = 1205;
+    /** Whoever changes a table waits for our lock, and the copy for them: one of the two has to give up. */
+    private const CHANGED_SECONDS = 5;
 
     private readonly string $database;
     private readonly Swap $swap;
@@ -276,12 +278,15 @@ final class Snapshots
     /** @param list<string> $tables */
     private function copy(string $from, string $to, array $tables): int
     {
-        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $from, $to, $tables);
+        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $from, $to, $tables, self::CHANGED_SECONDS);
         try {
             $copy->define();
 
             return $copy->fill($this->columns(...));
+        } catch (PDOException $e) {
+            throw self::LOCK_TIMEOUT === $e->errorInfo[1] ? new Stop('a table is being changed by somebody else', Stop::IN_VAIN, 'database-in-use') : $e;
         } finally {
+            $this->server->exec('SET SESSION lock_wait_timeout = DEFAULT');
             $this->server->exec('USE '.Source::identifier($this->database));
         }
     }

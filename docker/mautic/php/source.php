@@ -36,6 +36,7 @@ final class Source
 {
     /** A statement that changes a table's definition comes first; this one rather fails than queue up behind it. */
     private const LOCK_SECONDS = 10;
+    private const CHANGED = 1412;
     /** What is read to know the rules; every Mautic has them. */
     private const MAUTICS = ['lead_fields', 'form_fields', 'plugins'];
 
@@ -135,17 +136,21 @@ final class Source
      * Reads rows one by one.
      *
      * @return Generator<list<string|null>>
+     *
+     * @throws Stop when somebody has changed the table's definition since the snapshot began
      */
     public function rows(string $query): Generator
     {
         $this->database->setAttribute(PDO::MYSQL_ATTR_USE_BUFFERED_QUERY, false);
-        $statement = $this->database->query($query);
         try {
+            $statement = $this->database->query($query);
             while (false !== $row = $statement->fetch(PDO::FETCH_NUM)) {
                 yield $row;
             }
+        } catch (PDOException $e) {
+            throw self::CHANGED === $e->errorInfo[1] ? new Stop('a table was changed by somebody else while it was read; run it again', Stop::IN_VAIN, 'database-in-use') : $e;
         } finally {
-            $statement->closeCursor();
+            ($statement ?? null)?->closeCursor();
             $this->database->setAttribute(PDO::MYSQL_ATTR_USE_BUFFERED_QUERY, true);
         }
     }

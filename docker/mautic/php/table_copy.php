@@ -32,6 +32,7 @@ final class TableCopy
      * @param array<string, mixed> $parameters Mautic's parameters, as in local.php
      * @param PDO                  $server     a connection of the branch's own user, used by nobody else meanwhile
      * @param list<string>         $tables     begun in this order
+     * @param int|null             $patience   seconds to wait for a table that somebody else is changing
      */
     public function __construct(
         #[SensitiveParameter] private readonly array $parameters,
@@ -40,6 +41,7 @@ final class TableCopy
         private readonly string $from,
         private readonly string $to,
         private readonly array $tables,
+        private readonly ?int $patience = null,
     ) {
     }
 
@@ -93,7 +95,9 @@ final class TableCopy
     /** @return list<string> what each connection begins with */
     private function opening(): array
     {
-        return ['USE '.Source::identifier($this->to), ...self::OPENING];
+        $patience = null === $this->patience ? [] : ["SET SESSION lock_wait_timeout = {$this->patience}"];
+
+        return ['USE '.Source::identifier($this->to), ...self::OPENING, ...$patience];
     }
 
     /**

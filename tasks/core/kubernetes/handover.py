@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tasks.core.kubernetes.labels import COMPONENT, INSTANCE, MANAGED
+from tasks.core.kubernetes.network import NAME_LABEL
 from tasks.core.kubernetes.objects import Object
 from tasks.core.names import Names
 
-NAMESPACE = "kubernetes.io/metadata.name"
 CLOSED = f"{COMPONENT}=network"
 """Selects the chart's own policies. Without any all is open, and one would close the rest."""
 
@@ -45,7 +45,7 @@ def _policy(names: Names, name: str, rules: Object) -> Object:
 
 
 def _web_of(names: Names) -> Object:
-    inside = {"matchLabels": {NAMESPACE: names.namespace}}
+    inside = {"matchLabels": {NAME_LABEL: names.namespace}}
     return {"namespaceSelector": inside, "podSelector": _web(names)}
 
 

@@ -111,6 +111,7 @@ def test_rules_are_read_before_any_environment_is_asked(
 @pytest.mark.parametrize(
     ("server", "env", "said"),
     [
+        ("", {}, "--server must be [USER@]HOST[:PORT]"),
         ("a b", {}, "--server must be [USER@]HOST[:PORT]"),
         ("replica:0", {}, "--server must be [USER@]HOST[:PORT]"),
         ("replica:99999", {}, "--server must be [USER@]HOST[:PORT]"),

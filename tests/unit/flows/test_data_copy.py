@@ -46,6 +46,7 @@ class Container:
         loan: how its database is read from elsewhere, where it can be.
         refuses: what is said where its owner does not lend it all the same.
         closed: what is raised where nobody may come in.
+        unnoticed: whether the one that takes does not see that the one that gives has gone.
     """
 
     meets: queue.Queue[bool | None]
@@ -57,6 +58,7 @@ class Container:
     loan: Loan | None = None
     refuses: BaseException | str = ""
     closed: Exception | None = None
+    unnoticed: bool = False
 
     @property
     def lends(self) -> bool:
@@ -104,11 +106,12 @@ class Container:
         elif " take" in verb:
             self._take(verb, iter(source), take)
         failure = self.fails.get(verb, 0)
+        is_end = verb.split()[1] in {"give", "take"}
         if isinstance(failure, BaseException):
-            if self.starts and " give" not in verb:
+            if self.starts and not is_end:
                 next(iter(source), b"")
             raise failure
-        if not {" give", " take"} & {verb[verb.index(" ") :][:5]}:
+        if not is_end:
             self.asked.append((verb, b"".join(source)))
         on_line(f"load: {verb} says why")
         return failure
@@ -130,9 +133,12 @@ class Container:
         # As it comes: in parts of any size.
         take(b'{"liste')
         take(b'ning": ["10.0.0.2"]}\n')
-        if self.meets.get(timeout=WAIT_SECONDS):
+        if have_met := self.meets.get(timeout=WAIT_SECONDS):
             take(b'{"connected": "10.0.0.3:4444"}\n')
-        list(source)
+        if self.unnoticed:
+            self.gone.set()
+        if self.unnoticed or not have_met:
+            list(source)
         self.gone.set()
 
     def admin_password(self, names: Names) -> str:
@@ -268,6 +274,17 @@ def test_a_source_that_fails_half_way_is_the_error_and_not_that_it_has_ended(
     with pytest.raises(SuiteError, match=r"database give says why|the connection broke off"):
         world.copy()
     assert world.verbs()[1] == BOTH
+
+
+def test_a_source_that_goes_without_a_word_ends_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "END_SECONDS", LATER_SECONDS)
+    world.source.fails = {"uploads give": 137}
+    world.target.unnoticed = True
+    with pytest.raises(SuiteError, match="uploads give says why"):
+        world.copy()
+    assert world.verbs()[1] == UPLOADS
 
 
 def test_where_nothing_but_the_connection_between_them_failed_the_one_that_takes_says_so(
