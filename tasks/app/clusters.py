@@ -52,6 +52,7 @@ def cluster_target(
     return kubernetes_target(
         context,
         find_images=find,
+        registry=partial(wiring.registry, session, environment),
         base=wiring.base_of(session, wiring.standins(session, environment), dry=dry),
         access_points=_access_points(session, environment),
     )

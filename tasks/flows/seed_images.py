@@ -8,30 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tasks.adapters.registry.seed_layers import EMPTY_LAYER, layers
 from tasks.core.errors import UnreadableError
-from tasks.core.images.seed_image import FOLDERS
-from tasks.core.seeds import Seed
+from tasks.core.images.seed_image import FOLDERS, REPOSITORIES, tag_of
 from tasks.flows.registry_port import Registry
 
-REPOSITORIES = {folder: f"seed-{folder}" for folder in FOLDERS}
-"""Where the images are, below the place of the environment's others."""
 
-
-def find_images(registry: Registry, seed: Seed) -> dict[str, str]:
+def find_images(registry: Registry, id_: str) -> dict[str, str]:
     """Return the images of a seed's uploads by digest, by folder; none unless all are there.
 
     Raises:
         RegistryError: the registry cannot be reached, refused or failed.
         AwsError: AWS refused, or cannot be reached.
     """
-    tag = _tag(seed)
-    found = registry.digests([(REPOSITORIES[folder], tag) for folder in FOLDERS])
+    found = registry.digests([(REPOSITORIES[folder], tag_of(id_)) for folder in FOLDERS])
     there = {
         folder: digest for folder, digest in zip(FOLDERS, found, strict=True) if digest is not None
     }
     return _references(registry, there)
 
 
-def push_images(registry: Registry, seed: Seed, tar: Iterable[bytes]) -> dict[str, str]:
+def push_images(registry: Registry, id_: str, sha256: str, tar: Iterable[bytes]) -> dict[str, str]:
     """Put images of a seed's uploads into a registry, and return them as ``find_images`` does.
 
     What comes passes through this run; nothing of it is kept. They get their tags once all of them
@@ -39,7 +34,8 @@ def push_images(registry: Registry, seed: Seed, tar: Iterable[bytes]) -> dict[st
 
     Args:
         registry: the environment's.
-        seed: a seed with uploads.
+        id_: the seed's.
+        sha256: of the tar, as the seed's manifest has it.
         tar: the uploads, decrypted.
 
     Raises:
@@ -54,12 +50,12 @@ def push_images(registry: Registry, seed: Seed, tar: Iterable[bytes]) -> dict[st
     }
     # What is behind the last file counts as well.
     deque(hashed, maxlen=0)
-    if seed.uploads is None or hashed.digest() != seed.uploads.tar_sha256:
-        raise UnreadableError(f"the uploads of seed {seed.id} are not what its manifest says")
+    if hashed.digest() != sha256:
+        raise UnreadableError(f"the uploads of seed {id_} are not what its manifest says")
     for folder in FOLDERS:
         if folder not in made:
             made[folder] = registry.push_layer(REPOSITORIES[folder], [EMPTY_LAYER])
-        registry.tag(REPOSITORIES[folder], made[folder], [_tag(seed)])
+        registry.tag(REPOSITORIES[folder], made[folder], [tag_of(id_)])
     return _references(registry, made)
 
 
@@ -71,10 +67,6 @@ def _references(registry: Registry, digests: Mapping[str, str]) -> dict[str, str
         folder: registry.reference(REPOSITORIES[folder], digest)
         for folder, digest in digests.items()
     }
-
-
-def _tag(seed: Seed) -> str:
-    return f"seed.{seed.id}"
 
 
 class _Hashed:

@@ -22,11 +22,12 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
-from tasks.core.environment_data import EMPTY, NOTHING, Check, Data, Resolve
+from tasks.core.environment_data import EMPTY, NOTHING, Check, Data, Resolve, seed_id
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.reference import place_of_image
 from tasks.core.images.retention import ImageUse, names_in, registries_in
+from tasks.core.images.seed_image import tag_of
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.settings import Environment
@@ -697,9 +698,11 @@ def recorded_use(
     images = [image for release in history for image in (release.mautic, release.nginx)]
     images += more
     noted = {record.registry} if record and record.registry else set()
+    shared = {tag_of(seed_id(record.data))} if record and record.shares else set()
     return replace(
         use,
         registries=use.registries | registries_in(images) | noted,
+        shares=frozenset(shared),
         releases=names_in(images),
         tags=frozenset(release.tag for release in history),
         # What an interrupted deploy was about to run is named by nothing yet.

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 FOLDERS = ("dashboards", "images", "files")
 """In the order in which a seed has them (docker/mautic/php/seed_uploads.php)."""
+REPOSITORIES = {folder: f"seed-{folder}" for folder in FOLDERS}
+"""Where the images are, below the place of an environment's others."""
+
+_TAG = re.compile(r"seed\.([0-9]{8}t[0-9]{6})")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,17 @@ class SeedImage:
     def digest(self) -> str:
         """Of its manifest."""
         return _digest(self.manifest)
+
+
+def tag_of(id_: str) -> str:
+    """Return the tag of a seed's images."""
+    return f"seed.{id_}"
+
+
+def made_at(tag: str) -> datetime | None:
+    """Return when the seed of a tag was made; None if it is no seed's."""
+    found = _TAG.fullmatch(tag)
+    return datetime.strptime(found[1], "%Y%m%dt%H%M%S").replace(tzinfo=UTC) if found else None
 
 
 def image_of(layer: Layer) -> SeedImage:

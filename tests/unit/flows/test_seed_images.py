@@ -5,31 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import replace
 
 import pytest
 
-from tasks.core.dump_manifest import Member
 from tasks.core.errors import RegistryError, UnreadableError
-from tasks.core.seeds import Seed, SeedUploads
 from tasks.flows.seed_images import find_images, push_images
 from tests.support.fakes_images import FakeRegistry
 from tests.unit.adapters.registry.test_seed_layers import FILES, parts, tar_of
 
-SEALED = Member(1, "0")
-SEED = Seed("20260102t030405", "prod", "7.0.0", "all", 1, SEALED, "", "")
-TAG = f"seed.{SEED.id}"
+ID = "20260102t030405"
+TAG = f"seed.{ID}"
 
 
-def of(tar: bytes) -> Seed:
-    return replace(SEED, uploads=SeedUploads(1, SEALED, hashlib.sha256(tar).hexdigest()))
+def sha256(tar: bytes) -> str:
+    return hashlib.sha256(tar).hexdigest()
 
 
 def test_they_are_pushed_once_and_found_from_then_on() -> None:
     registry, tar = FakeRegistry(repositories={"seed-images"}), tar_of(FILES)
-    assert find_images(registry, of(tar)) == {}
-    made = push_images(registry, of(tar), parts(tar))
-    assert find_images(registry, of(tar)) == made
+    assert find_images(registry, ID) == {}
+    made = push_images(registry, ID, sha256(tar), parts(tar))
+    assert find_images(registry, ID) == made
     assert set(made) == {"files", "images", "dashboards"}
     assert made["images"].startswith(f"{registry.url}/seed-images@sha256:")
     assert {name for seen in registry.seen if (name := seen.removeprefix("make ")) != seen} == {
@@ -42,20 +38,20 @@ def test_they_are_pushed_once_and_found_from_then_on() -> None:
 def test_a_folder_that_a_seed_lacks_is_an_empty_one() -> None:
     tar = tar_of({"images/a.png": b"a"})
     registry = FakeRegistry()
-    made = push_images(registry, of(tar), [tar])
+    made = push_images(registry, ID, sha256(tar), [tar])
     layer = registry.layers["seed-files", made["files"].partition("@")[2]]
     with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
         assert archive.getnames() == []
-    assert find_images(registry, of(tar)) == made
+    assert find_images(registry, ID) == made
 
 
 @pytest.mark.parametrize("lost", [1, 700, 3000])
 def test_what_has_not_come_whole_gets_no_tag(lost: int) -> None:
     registry, tar = FakeRegistry(), tar_of(FILES)
     with pytest.raises(UnreadableError, match="uploads"):
-        push_images(registry, of(tar), [tar[:-lost]])
+        push_images(registry, ID, sha256(tar), [tar[:-lost]])
     assert not [seen for seen in registry.seen if seen.startswith("tag")]
-    assert find_images(registry, of(tar)) == {}
+    assert find_images(registry, ID) == {}
 
 
 def test_one_that_was_ended_between_two_tags_is_pushed_anew() -> None:
@@ -64,8 +60,8 @@ def test_one_that_was_ended_between_two_tags_is_pushed_anew() -> None:
         tar_of(FILES),
     )
     with pytest.raises(RegistryError):
-        push_images(registry, of(tar), [tar])
+        push_images(registry, ID, sha256(tar), [tar])
     assert registry.tags("seed-dashboards")
-    assert find_images(registry, of(tar)) == {}
+    assert find_images(registry, ID) == {}
     registry.fails.clear()
-    assert push_images(registry, of(tar), [tar]) == find_images(registry, of(tar))
+    assert push_images(registry, ID, sha256(tar), [tar]) == find_images(registry, ID)
