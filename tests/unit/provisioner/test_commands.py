@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -79,14 +80,12 @@ def test_uploads_are_decrypted_and_whatever_becomes_of_them_all_their_bytes_are_
     }
     order = {"id": "20260102t030405", "key": KEY, "bytes": len(sent), **changes}
     argv = [sys.executable, "-m", "provisioner", "unseal"]
-    done = subprocess.run(
-        argv,
-        check=False,
-        input=json.dumps(order).encode() + b"\n" + sent,
-        capture_output=True,
-        env=env,
-    )
-    told = done.stderr.decode().splitlines()
-    assert (done.returncode, told[-1].startswith(f"unseal: {said}")) == (status, True), told
-    assert KEY not in done.stderr.decode()
-    assert (done.stdout == UPLOADS) == (status == 0)
+    with subprocess.Popen(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env) as process:
+        assert process.stderr
+        # Before anything is sent: of a provisioner that does not know it nothing must be left.
+        assert process.stderr.readline() == b"unseal: ready\n"
+        out, err = process.communicate(json.dumps(order).encode() + b"\n" + sent)
+    told = err.decode().splitlines()
+    assert (process.returncode, told[-1].startswith(f"unseal: {said}")) == (status, True), told
+    assert KEY not in err.decode()
+    assert (out == UPLOADS) == (status == 0)

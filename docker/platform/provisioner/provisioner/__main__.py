@@ -6,7 +6,8 @@
                                     behind a line of JSON with its id, key and bytes
     python -m provisioner load      what `plant` starts for it
     python -m provisioner unseal    in the pod of `operate`, for a deploy: decrypt the uploads on
-                                    stdin, behind such a line, to stdout
+                                    stdin, behind such a line, to stdout; it says so when it is
+                                    ready to read
     python -m provisioner lend      in the pod of `operate`, for a copy: let a user of its own read
                                     the database of the namespace on stdin. A line of JSON on
                                     stdout tells of both; the user goes when stdin ends or has a
@@ -134,6 +135,8 @@ def _unseal() -> int:
         print(f"unseal: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
     rules, _ = _rules_and_address()
+    # Whoever calls it waits for this: a provisioner that does not know it says something else.
+    say("ready")
     try:
         with open(sys.stdout.fileno(), "wb", closefd=False) as out:
             unseal(rules.seed_key, sys.stdin.buffer, out.write, say)

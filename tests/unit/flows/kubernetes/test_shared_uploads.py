@@ -38,7 +38,7 @@ class Provisioner(FakeCluster):
     """
 
     status: int = 0
-    says: str = "unseal: uploads"
+    says: str = "unseal: ready"
     leaves: int = 0
     got: dict[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
@@ -126,7 +126,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_they_are_decrypted_by_the_provisioner_and_pushed_once(bench: Bench) -> None:
-    assert bench.fill() == (0, ["unseal: uploads"])
+    assert bench.fill() == (0, ["unseal: ready"])
     assert bench.cluster.seen == [f"{PLATFORM}/pod/provisioner {' '.join(UNSEAL)}"]
     # The provisioner takes no order without the seed's id.
     assert bench.cluster.got["id"] == ID
@@ -147,7 +147,7 @@ def test_what_its_program_says_is_the_error_and_nothing_is_tagged(
     bench: Bench, leaves: int
 ) -> None:
     bench.cluster.status, bench.cluster.leaves = 1, leaves
-    assert bench.fill() == (1, ["unseal: uploads", "unseal: the seed is damaged"])
+    assert bench.fill() == (1, ["unseal: ready", "unseal: the seed is damaged"])
     assert bench.uploads.find(ID) == {}
 
 
