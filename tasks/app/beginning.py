@@ -43,11 +43,11 @@ def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> D
     kind, _, name = choice.partition(":")
     if kind == SEED:
         source = find_seed(session, name)
-        target = wiring.target(session, names.environment, dry=dry)
-        shares = session.settings.seeds.uploads == "share" and target.uploads is not None
-        return Data(
-            f"{SEED}:{source.seed.id}", f"from {source.title}", shares and source.has_uploads
-        )
+        shares = session.settings.seeds.uploads == "share" and source.has_uploads
+        title = f"from {source.title}"
+        if shares and wiring.target(session, names.environment, dry=dry).uploads is None:
+            shares, title = False, f"{title}; its uploads are copied: this target cannot share them"
+        return Data(f"{SEED}:{source.seed.id}", title, shares)
     branch = name.partition(":")[0]
     with _told_what_is_taken():
         other = data.find_other(session, names, branch, dry=dry)

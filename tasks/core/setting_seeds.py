@@ -27,11 +27,11 @@ class SeedSettings(Strict):
         "MAUTIC_SEED_KEY",
         description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
     )
-    uploads: Literal["copy", "share"] = Field(
-        "copy",
-        description="What a branch that begins with a seed gets of its uploads: `copy`, or "
-        "`share`: the branches of a seed on this machine read the same ones, which none can "
-        "change. On a cluster each gets a copy.",
+    uploads: Literal["share", "copy"] = Field(
+        "share",
+        description="What a branch that begins with a seed gets of its uploads. `share`: all "
+        "branches of a seed read the same ones, which none can change, and write to their own; a "
+        "target that cannot share copies. `copy`: each gets all of them.",
     )
     rules: Word = Field(
         "masking.yaml",

@@ -296,13 +296,17 @@ class DeployPlan(ABC):
 
     @property
     def filling(self) -> tuple[Step, ...]:
-        """The steps in which a new environment gets its data; none if it stays as installed."""
+        """The step in which a new environment gets its data; none if it stays as installed."""
         if not self.is_first or self.data.choice == EMPTY:
             return ()
-        fill = Step("fill", f"database {self.request.names.database}", self.data.title)
-        if not self.data.shares:
-            return (fill,)
-        return (fill, Step("share", f"uploads of {self.data.choice}", "nobody can change them"))
+        return (Step("fill", f"database {self.request.names.database}", self.data.title),)
+
+    @property
+    def sharing(self) -> tuple[Step, ...]:
+        """The step in which its seed's uploads are put where its branches share them, if any."""
+        if not self.shares:
+            return ()
+        return (Step("share", f"uploads of {self.data.choice}", "nobody can change them"),)
 
     @property
     def images(self) -> dict[str, str]:
@@ -968,7 +972,7 @@ class SharedUploads(Protocol):
         """Return the ids of the seeds that no branch reads any more."""
 
     def remove(self, id_: str) -> None:
-        """Remove what is there of a seed."""
+        """Remove what is there of a seed, unless a branch has come to read it."""
 
 
 class Target(Protocol[P]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import secrets
@@ -22,6 +23,7 @@ from tests.support.masking import VERSIONS
 
 MEDIA = "/var/www/html/docroot/media"
 FOLDERS = ("files", "images", "dashboards")
+KEY = "ab" * 32
 FILES = {
     "dashboards/team.json": b"{}",
     "images/a.png": b"the seed's a",
@@ -111,7 +113,8 @@ class shelves(ExitStack):  # noqa: N801 - reads as a function
         self.shelf = Shelf(f"mt-{secrets.token_hex(4)}", image, sealed)
         for volume in self.shelf.volumes.values():
             made = engine.volumes.create(volume, labels={TEST_LABEL: "1"})
-            self.callback(made.remove)
+            # By its name: a test may have removed it, and Docker made it anew.
+            self.callback(lambda name=made.name: engine.volumes.get(name).remove())
 
     def __enter__(self) -> Shelf:  # type: ignore[override]
         return self.shelf
@@ -130,6 +133,19 @@ def test_uploads_are_all_there_or_not_for_anybody(shelf: Shelf) -> None:
     status, said = shelf.fill(shelf.sealed[:1000])
     assert (status, "are there" in said) == (0, True), said
     assert shelf.found() == FILES
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_that_was_removed_is_filled_anew(
+    engine: docker.DockerClient, shelf: Shelf, folder: str
+) -> None:
+    assert shelf.fill(shelf.sealed)[0] == 0
+    engine.volumes.get(shelf.volumes[folder]).remove()
+    status, said = shelf.fill(shelf.sealed)
+    assert (status, "in place" in said) == (0, True), said
+    assert shelf.found() == FILES
+    status, said = shelf.fill(b"{}\n")
+    assert status == 78, said
 
 
 def test_of_several_at_once_one_fills(shelf: Shelf) -> None:
@@ -201,7 +217,7 @@ def seen(branch: Branch) -> list[str]:
 
 SHARED = sorted(
     [f"{folder}/seed/{name}" for folder, _, name in (each.partition("/") for each in FILES)]
-    + ["files/seed/.mautic-whole"]
+    + [f"{folder}/seed/.mautic-whole" for folder in FOLDERS]
 )
 
 
@@ -277,7 +293,38 @@ def test_assets_of_a_clone_lead_to_what_is_shared(
     assert found == [(None, "https://example.com/x"), (path, None)]
 
 
-def test_a_seed_is_not_made_of_what_another_one_shares(branch: Branch) -> None:
-    given = json.dumps({"key": "ab" * 32, "uploads": True}).encode()
-    status, _, said = branch.run("seed", given + b"\n")
-    assert (status, "its uploads are a seed's" in said) == (1, True), said
+def test_a_seed_of_a_branch_that_shares_another_one_s_is_as_of_a_copy(branch: Branch) -> None:
+    branch.ask(
+        "INSERT INTO assets (is_published, title, alias, lang, storage_location, path,"
+        " download_count, unique_download_count, revision)"
+        " VALUES (1, 'offer', 'offer', 'en', 'local', 'seed/offer.pdf', 0, 0, 1),"
+        " (1, 'own', 'own', 'en', 'local', 'own.pdf', 0, 0, 1)"
+    )
+    shell(branch, "echo own >images/a.png; mkdir -p images/sub; echo own >images/sub/own.png")
+    shell(branch, "echo own >files/own.pdf; echo own >files/unnamed.pdf")
+    assert uploads(branch, "begin")[0] == 0
+    status, sealed, said = branch.run("seed", json.dumps({"key": KEY, "uploads": True}).encode())
+    assert status == 0, said
+    told = json.loads(said.splitlines()[-1])
+
+    tar = unsealed(branch, sealed[told["bytes"] :])
+    assert hashlib.sha256(tar).hexdigest() == told["uploads"]["tar_sha256"]
+    own = dict.fromkeys(["images/a.png", "images/sub/own.png", "files/own.pdf"], b"own\n")
+    # Of files those that are assets'.
+    expected = {**FILES, **own}
+    del expected["files/.hidden"]
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        assert sorted(archive.getnames()) == sorted(f"./{name}" for name in expected)
+    assert contents(tar) == expected
+    rows = unsealed(branch, sealed[: told["bytes"]])
+    assert b"'offer.pdf'" in rows
+    assert b"'own.pdf'" in rows
+    assert b"seed/" not in rows
+
+
+def unsealed(branch: Branch, sealed: bytes) -> bytes:
+    """Return what is in a part of a seed."""
+    shell(branch, f"umask 077; printf {KEY} >/tmp/key")
+    argv = branch.argv("unseal")
+    argv.insert(2, "--env=MAUTIC_MASK_KEY_FILE=/tmp/key")
+    return subprocess.run(argv, input=sealed, check=True, capture_output=True).stdout

@@ -255,7 +255,7 @@ def test_both_read_the_seed_s_uploads_from_images_that_the_registry_has_once(sit
 
     # What somebody has removed is there again with the next deploy, whatever else there is to do.
     site.registry.delete_images(REPOSITORIES["images"], [pushed["images"]])
-    assert "the registry has them no more" in site.deploy(SECOND)
+    assert f"share   uploads of seed:{site.seed}" in site.deploy(SECOND)
     assert site.registry.tags(REPOSITORIES["images"]) == {tag: pushed["images"]}
     assert "everything is as it should be" in site.deploy(SECOND)
 

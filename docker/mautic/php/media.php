@@ -38,6 +38,14 @@ final class Media
         return array_values(array_diff($entries, ['.', '..', ...self::OTHERS], self::isShared($folder) ? [self::SEED] : []));
     }
 
+    /** Says where a copy of a seed's files would have one that is mounted; any other stays. */
+    public static function place(string $name): string
+    {
+        [$folder, $seed, $rest] = [...explode('/', $name, 3), '', ''];
+
+        return self::SEED === $seed && self::isShared($folder) ? "{$folder}/{$rest}" : $name;
+    }
+
     /** Says whether a seed's files are mounted in a folder. */
     public static function isShared(string $folder): bool
     {

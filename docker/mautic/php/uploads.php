@@ -120,13 +120,14 @@ final class Uploads
     public function fill(#[SensitiveParameter] string $line): void
     {
         $seed = self::seed($line);
-        $note = @fopen(Media::path('files', Media::WHOLE), 'c+') ?: throw new Stop(Media::path('files').' cannot be written to', Stop::FAILED);
+        // One in each, for each may have been removed.
+        $notes = array_map(static fn (string $each) => @fopen(Media::path($each, Media::WHOLE), 'c+') ?: throw new Stop(Media::path($each).' cannot be written to', Stop::FAILED), Media::FOLDERS);
         // Held to the end; whoever is killed lets go of it.
-        while (!flock($note, LOCK_EX | LOCK_NB)) {
+        while (!flock($notes[0], LOCK_EX | LOCK_NB)) {
             $this->waiting->breakOnSignal();
             usleep(self::LOOK_MICROSECONDS);
         }
-        if ('' !== (string) fgets($note)) {
+        if ([] === array_filter($notes, static fn ($each): bool => false === fgets($each))) {
             $this->waiting->say('the files are there');
 
             return;
@@ -138,7 +139,9 @@ final class Uploads
             throw $e;
         }
         $this->swap->finish();
-        fwrite($note, "{$seed['sha256']}\n");
+        foreach ($notes as $note) {
+            fwrite($note, "{$seed['sha256']}\n");
+        }
         $this->waiting->say('the files are in place');
     }
 

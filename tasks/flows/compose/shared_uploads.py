@@ -1,4 +1,8 @@
-"""Uploads of seeds that the branches of this machine share: volumes that belong to no branch."""
+"""Uploads of seeds that the branches of this machine share: volumes that belong to no branch.
+
+A seed has one for each folder, and one that says that all of it is in them. They are known by
+their names: where Docker has made one that was removed just before it was mounted, it has no label.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tasks.adapters.docker.compose import pipe_on_volumes
-from tasks.adapters.docker.engine import DockerObject
-from tasks.core.compose.record import PREFIX, RECORD, ComposeRecord
+from tasks.core.compose.record import RECORD, ComposeRecord
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment_data import seed_id
 from tasks.core.errors import UnreadableError
 from tasks.flows.compose.context import ComposeContext
@@ -15,8 +19,7 @@ from tasks.flows.data import FILL_UPLOADS
 
 MEDIA = "/var/www/html/docroot/media"
 FOLDERS = ("files", "images", "dashboards")
-SEED = f"{PREFIX}seed"
-"""The label of a volume with a seed's uploads: the seed's id."""
+WHOLE = "whole"
 
 
 @dataclass(frozen=True)
@@ -30,36 +33,53 @@ class ComposeSharedUploads:
     ) -> int:
         """Make the volumes and fill them; where others do so at this moment, wait for them."""
         name = volumes_name(self.context, id_)
-        for folder in FOLDERS:
-            self.context.engine.create_volume(f"{name}-{folder}", {SEED: id_})
+        if self.lacks(id_):
+            # It was true before some of them were removed.
+            self.context.engine.remove_volume(f"{name}-{WHOLE}")
         places = {f"{name}-{folder}": f"{MEDIA}/{folder}" for folder in FOLDERS}
-        return pipe_on_volumes(
+        status = pipe_on_volumes(
             *(self.context.runner, places, image, FILL_UPLOADS), source=source, on_line=on_line
         )
+        if status == 0:
+            self.context.engine.create_volume(f"{name}-{WHOLE}", {})
+        return status
 
-    def unused(self) -> list[str]:
-        """Return the ids that no record names; those are written before volumes are made."""
+    def lacks(self, id_: str) -> bool:
+        """Return True if not all of a seed's uploads are there."""
+        there = {item.name for item in self.context.engine.volumes()}
+        name = volumes_name(self.context, id_)
+        return not {f"{name}-{part}" for part in (*FOLDERS, WHOLE)} <= there
+
+    def unused(self, without: str = "") -> list[str]:
+        """Return the ids that no record names; those are written before volumes are made.
+
+        Args:
+            without: a project whose record does not count.
+        """
         volumes = self.context.engine.volumes()
+        prefix = volumes_name(self.context, "")
         try:
             records = [
-                ComposeRecord.from_labels(item.labels) for item in volumes if RECORD in item.labels
+                ComposeRecord.from_labels(item.labels)
+                for item in volumes
+                if RECORD in item.labels and item.labels.get(PROJECT) != without
             ]
         except UnreadableError:
             return []  # It may name any of them.
-        used = {seed_id(each.data) for each in records if each.shares}
-        return sorted({item.labels[SEED] for item in volumes if self._is_own(item)} - used)
+        there = {
+            item.name.removeprefix(prefix).partition("-")[0]
+            for item in volumes
+            if item.name.startswith(prefix)
+        }
+        return sorted(there - {seed_id(each.data) for each in records if each.shares})
 
-    def remove(self, id_: str) -> None:
-        """Remove a seed's volumes."""
-        for item in self.context.engine.volumes(f"{SEED}={id_}"):
-            if self._is_own(item):
-                self.context.engine.remove_volume(item.name)
-
-    def _is_own(self, item: DockerObject) -> bool:
-        """Return True if a volume is of a seed of this project."""
-        return SEED in item.labels and item.name.startswith(
-            volumes_name(self.context, item.labels[SEED])
-        )
+    def remove(self, id_: str, without: str = "") -> None:
+        """Remove a seed's volumes, unless somebody else has come to read them meanwhile."""
+        if id_ not in self.unused(without):
+            return
+        for part in (*FOLDERS, WHOLE):
+            name = f"{volumes_name(self.context, id_)}-{part}"
+            self.context.engine.remove_unused_volume(name)
 
 
 def volumes_name(context: ComposeContext, id_: str) -> str:

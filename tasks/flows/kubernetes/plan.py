@@ -141,12 +141,10 @@ def decide(plan: ClusterPlan) -> Iterator[Step]:
 
 
 def _uploads(plan: ClusterPlan) -> Iterator[Step]:
-    """Yield what becomes of a seed's uploads where that is not as ever."""
-    what = f"uploads of {plan.data.choice}"
+    """Yield what is done for the uploads of a seed, or why that is not done."""
     if plan.not_shared:
-        yield Step("copy", what, plan.not_shared)
-    if plan.shares and not plan.is_first:
-        yield Step("share", what, "the registry has them no more")
+        yield Step("copy", f"uploads of {plan.data.choice}", plan.not_shared)
+    yield from plan.sharing
 
 
 _LAST_DEPLOY = {

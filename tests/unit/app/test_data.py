@@ -117,6 +117,36 @@ def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: li
     assert woken == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "uploads", "can_share", "shares", "title"),
+    [
+        ("share", True, True, True, "from a seed"),
+        ("share", True, False, False, "from a seed; its uploads are copied: this target cannot "),
+        ("share", False, False, False, "from a seed"),
+        ("share", False, True, False, "from a seed"),
+        ("copy", True, True, False, "from a seed"),
+        ("copy", True, False, False, "from a seed"),
+    ],
+)
+def test_the_uploads_of_a_seed_are_shared_where_they_can_be(
+    setting: str,
+    uploads: bool,
+    can_share: bool,
+    shares: bool,
+    title: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = SimpleNamespace(seed=SimpleNamespace(id="1"), title="a seed", has_uploads=uploads)
+    target = SimpleNamespace(uploads="a port" if can_share else None)
+    monkeypatch.setattr(beginning, "find_seed", lambda *_: source)
+    monkeypatch.setattr(beginning.wiring, "target", lambda *_, **__: target)
+    settings = SimpleNamespace(seeds=SimpleNamespace(uploads=setting))
+    session = cast("Session", SimpleNamespace(settings=settings))
+    found = beginning.find(session, NAMES, "seed:1")
+    assert (found.choice, found.shares) == ("seed:1", shares)
+    assert found.title.partition("share")[0] == title
+
+
 def test_whether_there_is_such_data_is_asked_without_waking_anybody(
     woken: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
