@@ -109,7 +109,7 @@ def decide(plan: ClusterPlan) -> Iterator[Step]:
         and record.fingerprint == plan.fingerprint
         and newest == Revision(record.revision, "deployed")
     )
-    if works and not (plan.seed or plan.request.restore or plan.asleep or plan.shares):
+    if works and not plan.seed and not plan.request.restore and not plan.asleep:
         return
     if plan.snapshot:
         yield Step("snapshot", f"server {plan.snapshot.server}", plan.snapshot.reason)
