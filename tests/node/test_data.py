@@ -274,6 +274,8 @@ def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_mainta
     leads = "SELECT email FROM leads ORDER BY id"
     assert site.ask(COPY, leads) == site.ask(SECOND, leads)
     assert "the rows go from container to container" not in said
+    # It has all of them for itself.
+    assert site.get(COPY, f"/media/images/{PICTURE}") == (200, "of the source\n")
     assert "everything is as it should be" in site.deploy(COPY)
 
 
@@ -392,3 +394,4 @@ def test_uploads_go_with_the_last_branch_that_shares_them(site: Site) -> None:
     site.ok("cleanup", SECOND)
     site.bed.ok(*swept, settings=site.settings)
     assert [site.registry.tags(name) for name in REPOSITORIES.values()] == [{}, {}, {}]
+    assert site.get(COPY, f"/media/images/{PICTURE}")[0] == 200
