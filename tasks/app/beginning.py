@@ -44,10 +44,7 @@ def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> D
     if kind == SEED:
         source = find_seed(session, name)
         shares = session.settings.seeds.uploads == "share" and source.has_uploads
-        title = f"from {source.title}"
-        if shares and wiring.target(session, names.environment, dry=dry).uploads is None:
-            shares, title = False, f"{title}; its uploads are copied: this target cannot share them"
-        return Data(f"{SEED}:{source.seed.id}", title, shares)
+        return Data(f"{SEED}:{source.seed.id}", f"from {source.title}", shares)
     branch = name.partition(":")[0]
     with _told_what_is_taken():
         other = data.find_other(session, names, branch, dry=dry)
@@ -93,7 +90,6 @@ class Bringer:
     def share(self, plan: DeployPlan) -> None:
         """Put the uploads of a plan's seed where its branches share them."""
         there = wiring.target(self.session, plan.request.names.environment).uploads
-        assert there, "a plan that shares is of such a target"  # noqa: S101 - for the type
         share(there, self._seed(plan), plan.release.mautic, self.session.console)
 
     def upload(self, plan: DeployPlan) -> None:

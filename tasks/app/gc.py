@@ -143,16 +143,14 @@ class Sweep:
 
     def plan_uploads(self) -> SharedSweep:
         """Return which uploads of seeds would be removed. Reads only."""
-        there = None if self._sleeps_only else self._target.uploads
-        return SharedSweep(tuple(there.unused()) if there else ())
+        return SharedSweep(() if self._sleeps_only else tuple(self._target.uploads.unused()))
 
     def run_uploads(self, sweep: SharedSweep) -> None:
         """Remove uploads of seeds that branches shared."""
-        there = self._target.uploads
-        if there and sweep.gone:
+        if sweep.gone:
             with self._session.console.work("remove uploads of seeds") as activity:
                 for id_ in sweep.gone:
-                    there.remove(id_)
+                    self._target.uploads.remove(id_)
                 activity.outcome = f"{len(sweep.gone)} removed"
 
     def _sources(self) -> ImageSources:

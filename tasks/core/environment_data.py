@@ -31,7 +31,8 @@ class Data:
     Attributes:
         choice: as it is recorded.
         title: in a few words what comes, and how much; empty once it is there.
-        shares: whether the uploads of the seed are shared with other branches, not copied.
+        shares: whether the uploads of the seed are shared with other branches, not copied; before a
+            plan is made of it, whether they are to be.
     """
 
     choice: str = EMPTY

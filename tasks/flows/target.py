@@ -1011,8 +1011,8 @@ class Target(Protocol[P]):
         """What loads seeds, where branches share a server."""
 
     @property
-    def uploads(self) -> SharedUploads | None:
-        """What branches share of a seed's uploads, where they can."""
+    def uploads(self) -> SharedUploads:
+        """What branches share of a seed's uploads."""
 
     @property
     def images(self) -> LocalImages | None:

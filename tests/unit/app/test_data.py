@@ -118,33 +118,18 @@ def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: li
 
 
 @pytest.mark.parametrize(
-    ("setting", "uploads", "can_share", "shares", "title"),
-    [
-        ("share", True, True, True, "from a seed"),
-        ("share", True, False, False, "from a seed; its uploads are copied: this target cannot "),
-        ("share", False, False, False, "from a seed"),
-        ("share", False, True, False, "from a seed"),
-        ("copy", True, True, False, "from a seed"),
-        ("copy", True, False, False, "from a seed"),
-    ],
+    ("setting", "uploads", "shares"),
+    [("share", True, True), ("share", False, False), ("copy", True, False)],
 )
-def test_the_uploads_of_a_seed_are_shared_where_they_can_be(
-    setting: str,
-    uploads: bool,
-    can_share: bool,
-    shares: bool,
-    title: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_uploads_of_a_seed_are_shared_where_the_settings_say_so(
+    setting: str, uploads: bool, shares: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = SimpleNamespace(seed=SimpleNamespace(id="1"), title="a seed", has_uploads=uploads)
-    target = SimpleNamespace(uploads="a port" if can_share else None)
     monkeypatch.setattr(beginning, "find_seed", lambda *_: source)
-    monkeypatch.setattr(beginning.wiring, "target", lambda *_, **__: target)
     settings = SimpleNamespace(seeds=SimpleNamespace(uploads=setting))
     session = cast("Session", SimpleNamespace(settings=settings))
     found = beginning.find(session, NAMES, "seed:1")
-    assert (found.choice, found.shares) == ("seed:1", shares)
-    assert found.title.partition("share")[0] == title
+    assert (found.choice, found.title, found.shares) == ("seed:1", "from a seed", shares)
 
 
 def test_whether_there_is_such_data_is_asked_without_waking_anybody(
