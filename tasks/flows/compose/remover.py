@@ -82,7 +82,7 @@ class ComposeRemover:
             yield step, without_messages(partial(engine.remove_volume, name))
         record, shared = inventory.record, ComposeSharedUploads(self.context)
         id_ = seed_id(record.data) if record and record.shares else ""
-        if id_ in shared.unused(names.namespace):
+        if id_ and id_ in shared.unused(names.namespace):
             step = Step("remove", f"uploads of seed {id_}", "no other branch shares them")
             yield step, without_messages(partial(shared.remove, id_, names.namespace))
         # Last: an interrupted clean-up needs it to be finished.
