@@ -14,7 +14,7 @@ output "tags" {
 }
 
 output "registry_url" {
-  description = "Host and path below which the repositories mautic, nginx and cache live."
+  description = "Host and path below which the repositories mautic, nginx, seed-* and cache live."
   value       = module.registry.url
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.app import data, wiring
 from tasks.app.seeds import check_seed, find_seed
@@ -12,7 +12,15 @@ from tasks.app.session import Session
 from tasks.core.environment_data import ALLOWED, SEED, Data, copied, seed_id
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.data import Place, content, content_title, fill, plant
+from tasks.flows.data import (
+    Place,
+    SeedSource,
+    content,
+    content_title,
+    fill,
+    plant,
+    share,
+)
 from tasks.flows.data_copy import BranchSource
 from tasks.flows.target import DeployPlan
 
@@ -35,7 +43,8 @@ def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> D
     kind, _, name = choice.partition(":")
     if kind == SEED:
         source = find_seed(session, name)
-        return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
+        shares = session.settings.seeds.uploads == "share" and source.has_uploads
+        return Data(f"{SEED}:{source.seed.id}", f"from {source.title}", shares)
     branch = name.partition(":")[0]
     with _told_what_is_taken():
         other = data.find_other(session, names, branch, dry=dry)
@@ -76,12 +85,16 @@ class Bringer:
         """Load the seed of a plan into the server that branches share."""
         server = wiring.target(self.session, plan.request.names.environment).seeds
         assert server, "a plan that clones is of such a target"  # noqa: S101 - for the type
-        source = find_seed(self.session, seed_id(plan.data.choice))
-        plant(server, source, self.session.console)
+        plant(server, self._seed(plan), self.session.console)
+
+    def share(self, plan: DeployPlan) -> None:
+        """Put the uploads of a plan's seed where its branches share them."""
+        there = wiring.target(self.session, plan.request.names.environment).uploads
+        share(there, self._seed(plan), plan.release.mautic, self.session.console)
 
     def upload(self, plan: DeployPlan) -> None:
         """Put the uploads of a plan's seed in the place of what a fresh environment has."""
-        source = find_seed(self.session, seed_id(plan.data.choice))
+        source = self._seed(plan)
         source.put_uploads(self._place(plan), self.session.console)
 
     def fill(self, plan: DeployPlan) -> None:
@@ -90,10 +103,15 @@ class Bringer:
         place = self._place(plan)
         name = plan.data.choice.split(":")[1]
         if plan.data.kind == SEED:
-            fill(place, find_seed(self.session, name), console)
+            fill(place, self._seed(plan), console)
             return
         other = data.find_other(self.session, names, name)
         fill(place, BranchSource(other), console)
+
+    def _seed(self, plan: DeployPlan) -> SeedSource:
+        """Return the seed of a plan."""
+        source = find_seed(self.session, seed_id(plan.data.choice))
+        return replace(source, shared=plan.data.shares)
 
     def _place(self, plan: DeployPlan) -> Place:
         """Return the environment of a plan."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tasks.adapters.aws.efs import FileSystems
@@ -52,6 +52,7 @@ def cluster_target(
     return kubernetes_target(
         context,
         find_images=find,
+        registry=cache(partial(wiring.registry, session, environment)),
         base=wiring.base_of(session, wiring.standins(session, environment), dry=dry),
         access_points=_access_points(session, environment),
     )

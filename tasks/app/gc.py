@@ -19,6 +19,7 @@ from tasks.core.settings import Environment
 from tasks.flows.cleanup import refuse_protected
 from tasks.flows.gc import Sweeper, SweepPlan, find_sleeps, find_sweep, run_sweep
 from tasks.flows.images_gc import ImageSources, ImageSweep, find_image_sweep, run_image_sweep
+from tasks.flows.seeds import SharedSweep
 from tasks.flows.sleep import run_due
 from tasks.flows.target import Inspector
 from tasks.flows.views import now
@@ -137,6 +138,20 @@ class Sweep:
     def run_images(self, sweep: ImageSweep) -> None:
         """Remove images; errors as for ``run_image_sweep``."""
         run_image_sweep(sweep, self._sources(), work=self._session.console.work, now=now)
+
+    # -- uploads of seeds ---------------------------------------------------------------------
+
+    def plan_uploads(self) -> SharedSweep:
+        """Return which uploads of seeds would be removed. Reads only."""
+        return SharedSweep(() if self._sleeps_only else tuple(self._target.uploads.unused()))
+
+    def run_uploads(self, sweep: SharedSweep) -> None:
+        """Remove uploads of seeds that branches shared."""
+        if sweep.gone:
+            with self._session.console.work("remove uploads of seeds") as activity:
+                for id_ in sweep.gone:
+                    self._target.uploads.remove(id_)
+                activity.outcome = f"{len(sweep.gone)} removed"
 
     def _sources(self) -> ImageSources:
         sharing = self._sharing()

@@ -34,7 +34,7 @@ def gc(
     from tasks.app.seeds import remove_seeds, seed_sweep
     from tasks.core.summary import unreadable_lines
     from tasks.flows.gitlab_gc import COLUMNS, PageSweep
-    from tasks.flows.seeds import SWEEP_COLUMNS, SeedSweep
+    from tasks.flows.seeds import SHARED_COLUMNS, SWEEP_COLUMNS, SeedSweep
 
     as_json = check_format(format)
     idle = {"--all": sleep and all, "--verbose": sleep and verbose}
@@ -52,20 +52,27 @@ def gc(
     failure = None if dry else sweeping.run(sweep)
     # Planned only now, since the environments that are gone keep none.
     images = sweeping.plan_images(sweep)
+    uploads = sweeping.plan_uploads()
     for line in images.problems:
         session.console.warn(f"its images are kept: {line}")
     if as_json:
-        over = {"seeds": dict(seeds.gone), "gitlab": [each.name for each in page.gone]}
+        over = {
+            "seeds": dict(seeds.gone),
+            "uploads": list(uploads.gone),
+            "gitlab": [each.name for each in page.gone],
+        }
         session.console.json({**sweep.as_dict(), **images.as_dict(), **over})
     else:
-        tables = [*images.tables(details=verbose)]
-        if seeds.gone:
-            tables.append((SWEEP_COLUMNS, list(seeds.gone.items())))
-        if page.gone:
-            tables.append((COLUMNS, page.rows))
+        tables = [
+            *images.tables(details=verbose),
+            (SWEEP_COLUMNS, list(seeds.gone.items())),
+            (SHARED_COLUMNS, uploads.rows),
+            (COLUMNS, page.rows),
+        ]
         for columns, rows in tables:
-            session.console.table(columns, rows)
-    if not (sweep.steps or images.steps or seeds.steps or page.steps):
+            if rows:
+                session.console.table(columns, rows)
+    if not any(each.steps for each in (sweep, images, seeds, uploads, page)):
         session.console.say(f"{sweep.environment}: nothing to sweep away")
     elif dry:
         more = "nothing was put to sleep; to do that" if sleep else "nothing was done; to do it"
@@ -73,6 +80,7 @@ def gc(
     else:
         sweeping.run_images(images)
         remove_seeds(session, seeds)
+        sweeping.run_uploads(uploads)
         clear_page(session, page)
     if failure:
         raise failure

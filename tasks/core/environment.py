@@ -176,6 +176,7 @@ class Record:
             before any of them runs; empty if it is older than this note.
         data: what its database began with (``environment_data``), or an empty string if it is
             older than that choice.
+        shares: whether it shares the uploads of that seed with others, in place of a copy.
     """
 
     state: Annotated[State, BeforeValidator(_known_state)]
@@ -185,6 +186,7 @@ class Record:
     data: str = ""
     failures: tuple[Release, ...] = ()
     registry: str = ""
+    shares: bool = False
 
     @property
     def current(self) -> Release | None:

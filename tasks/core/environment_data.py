@@ -31,10 +31,13 @@ class Data:
     Attributes:
         choice: as it is recorded.
         title: in a few words what comes, and how much; empty once it is there.
+        shares: whether the uploads of the seed are shared with other branches, not copied; before a
+            plan is made of it, whether they are to be.
     """
 
     choice: str = EMPTY
     title: str = ""
+    shares: bool = False
 
     @property
     def kind(self) -> str:
@@ -71,6 +74,11 @@ def check_choice(choice: str) -> str:
         raise InputError(f"--data {choice!r}: {error.message}", hint=ALLOWED) from error
 
 
+def begun(record: Record) -> Data:
+    """Return the data that an environment has begun with."""
+    return Data(record.data or EMPTY, shares=record.shares)
+
+
 def choose(
     wanted: str,
     default: str,
@@ -99,7 +107,7 @@ def choose(
         # What it began with may be over by now.
         if wanted not in {"", EMPTY} and not f"{there}:".startswith(f"{wanted}:"):
             check(wanted)
-        return Data(there)
+        return begun(record)
     chosen = wanted or (record.data if record else "") or default
     if chosen == EMPTY:
         return NOTHING

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.core.setting_values import Duration, SeedStoreAddress, Strict, Variable, Word
@@ -24,6 +26,12 @@ class SeedSettings(Strict):
     key: Variable = Field(
         "MAUTIC_SEED_KEY",
         description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
+    )
+    uploads: Literal["share", "copy"] = Field(
+        "share",
+        description="What a branch that begins with a seed gets of its uploads. `share`: all "
+        "branches of a seed read the same ones, which none can change, and write to their own; a "
+        "target that cannot share copies. `copy`: each gets all of them.",
     )
     rules: Word = Field(
         "masking.yaml",

@@ -28,10 +28,10 @@ from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.seeds import DATA, Seed
+from tasks.core.seeds import DATA, Seed, SeedUploads
 from tasks.core.seeds import UPLOADS as SEALED_UPLOADS
 from tasks.flows.smoke import smoke_test
-from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer
+from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer, SharedUploads
 
 DUMP_DATABASE = ("mautic", "database", "dump")
 LOAD_DATABASE = ("mautic", "database", "load")
@@ -46,6 +46,8 @@ TAKE_UPLOADS = ("mautic", "uploads", "take")
 STAGE_UPLOADS = ("mautic", "uploads", "stage")
 EMPTY_UPLOADS = ("mautic", "uploads", "empty")
 PLACE_UPLOADS = ("mautic", "uploads", "place")
+FILL_UPLOADS = ("mautic", "uploads", "fill")
+BEGIN_UPLOADS = ("mautic", "uploads", "begin")
 MASK = ("mautic", "database", "seed")
 SOW = ("mautic", "database", "sow")
 ADMIN_EMAIL = "admin@example.com"
@@ -171,11 +173,13 @@ class SeedSource:
 
     Attributes:
         key: what it is encrypted with, 64 hexadecimal digits.
+        shared: whether the branch shares its uploads with others, in place of a copy.
     """
 
     store: SeedStore
     seed: Seed
     key: str
+    shared: bool = False
 
     @property
     def title(self) -> str:
@@ -184,25 +188,31 @@ class SeedSource:
 
     @property
     def has_uploads(self) -> bool:
-        """Whether the seed has some; a branch's own stay otherwise."""
-        return self.seed.uploads is not None
+        """Whether the branch gets a copy of some; its own stay otherwise."""
+        return self.seed.uploads is not None and not self.shared
 
     def check(self, console: Console) -> None:
         """Compare the seed with its manifest."""
         with console.work(f"check seed {self.seed.id}"):
             for name, expected in self.seed.parts.items():
+                if self.shared and name == SEALED_UPLOADS:
+                    continue
                 if measure(self.store.read(self.seed.id, name)) != expected:
                     raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
 
     def stage(self, place: Place, console: Console) -> None:
-        """Send its uploads, if it has some; they are decrypted there."""
-        uploads = self.seed.uploads
-        if uploads is None:
+        """Send its uploads, if it has some; they are decrypted there.
+
+        Of shared ones the branch takes what Mautic does not read there.
+        """
+        if self.shared:
+            run_image(place, BEGIN_UPLOADS, ignore)
+            return
+        if self.seed.uploads is None:
             return
         with console.work(f"load the uploads of {place.names.branch}") as activity:
-            size, digest = uploads.sealed.bytes, uploads.tar_sha256
-            sent = self.sent(SEALED_UPLOADS, size, sha256=digest)
-            run_image(place, STAGE_UPLOADS, ignore, activity, counted(sent, activity))
+            sent = counted(self.uploads(self.seed.uploads), activity)
+            run_image(place, STAGE_UPLOADS, ignore, activity, sent)
 
     def put(self, place: Place, console: Console, *, migrated: bool = True) -> None:
         """Decrypt it beside the branch's database, and clone it from there.
@@ -213,7 +223,8 @@ class SeedSource:
         admin = {"username": ADMIN, "email": ADMIN_EMAIL}
         admin["password"] = place.data.admin_password(place.names)
         title = f"sow {place.names.database}"
-        sent = self.sent(DATA, self.seed.sealed.bytes, admin=admin)
+        shared = {"shared": True} if self.shared else {}
+        sent = self.sent(DATA, self.seed.sealed.bytes, admin=admin, **shared)
         put_database(
             *(place, SOW, title, console, sent), has_uploads=self.has_uploads, migrated=migrated
         )
@@ -224,9 +235,13 @@ class SeedSource:
         Raises:
             SuiteError: it failed; the same again finishes.
         """
+        self.stage(place, console)
         if self.has_uploads:
-            self.stage(place, console)
             run_image(place, PLACE_UPLOADS, ignore)
+
+    def uploads(self, uploads: SeedUploads) -> Iterable[bytes]:
+        """Return what a program reads that decrypts the seed's uploads."""
+        return self.sent(SEALED_UPLOADS, uploads.sealed.bytes, sha256=uploads.tar_sha256)
 
     def sent(self, name: str, size: int, **more: Any) -> Iterable[bytes]:
         """Return what a program reads: a line that says how to read it, then a part of the seed."""
@@ -586,6 +601,33 @@ def plant(server: SeedServer, source: SeedSource, console: Console) -> None:
         status = server.plant(counted(sent, activity), tell)
         if status:
             raise SuiteError(said[-1] or f"what loads seeds ended with exit status {status}")
+
+
+def share(there: SharedUploads, source: SeedSource, image: str, console: Console) -> None:
+    """Put a seed's uploads where its branches share them, unless they are there.
+
+    Args:
+        there: where.
+        source: a seed with uploads.
+        image: a mautic image.
+        console: shows progress.
+
+    Raises:
+        SuiteError: it failed; the message is the program's own.
+    """
+    seed, said = source.seed, [""]
+    if seed.uploads is None:
+        raise SuiteError(f"seed {seed.id} has no uploads that could be shared")
+
+    def tell(line: str) -> None:
+        said.append(line.partition(": ")[2])
+        activity.line(line)
+
+    with console.work(f"share the uploads of seed {seed.id}") as activity:
+        sent = counted(source.uploads(seed.uploads), activity)
+        status = there.fill(seed.id, image, sent, tell)
+        if status:
+            raise SuiteError(said[-1] or f"what shares uploads ended with exit status {status}")
 
 
 def look(place: Place, console: Console) -> None:

@@ -66,6 +66,13 @@ class Beginning(Protocol):
             SuiteError: it failed; there is no part of it.
         """
 
+    def share(self, plan: DeployPlan) -> None:
+        """Put the uploads of a plan's seed where its branches share them, unless they are there.
+
+        Raises:
+            SuiteError: it failed; nobody takes what has come for whole.
+        """
+
     def upload(self, plan: DeployPlan) -> None:
         """Put the uploads of a planted seed in the place of what a fresh environment has.
 
@@ -139,6 +146,8 @@ def _carry_out(deployer: Deployer[P], plan: P, console: Console, beginning: Begi
     if plan.steps:
         # Whatever fails from here on, the next deploy knows the data that was chosen.
         deployer.begin(plan)
+    if plan.shares:
+        beginning.share(plan)
     if plan.plants:
         beginning.plant(plan)
     if plan.steps:

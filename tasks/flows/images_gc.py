@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.adapters.git import SHORT, Git
 from tasks.adapters.terminal.console import Activity, Work
-from tasks.core.errors import SuiteError
+from tasks.core.errors import AwsError, RegistryError, SuiteError
 from tasks.core.images.retention import (
     ImageUse,
     ImageVerdict,
@@ -20,6 +20,7 @@ from tasks.core.images.retention import (
     judge,
     stale_tags,
 )
+from tasks.core.images.seed_image import REPOSITORIES
 from tasks.core.images.tags import IMAGES, shown
 from tasks.core.names import is_branch
 from tasks.core.plan import Step
@@ -60,6 +61,11 @@ class ImageSources:
     slugs_of: Callable[[str], Collection[str]]
     local: LocalImages | None = None
     unseen: str = ""
+
+    def stored(self, repository: str) -> list[StoredImage]:
+        """Return every manifest of a repository."""
+        times = self.local.push_times(repository) if self.local else None
+        return self.registry.stored(repository, times)
 
     def uses(self) -> tuple[ImageUse, ...]:
         """Return what all environments name. Of what cannot be seen, any image may be a part."""
@@ -184,13 +190,15 @@ def find_image_sweep(
     """
     # Read before the branches and the environments: what is pushed, built and deployed at this
     # moment is not taken for left over by any of them.
-    images = [
-        image
-        for repository in IMAGES
-        for image in sources.registry.stored(
-            repository, sources.local.push_times(repository) if sources.local else None
-        )
-    ]
+    images = [image for repository in IMAGES for image in sources.stored(repository)]
+    unread = []
+    for repository in REPOSITORIES.values():
+        try:
+            images += sources.stored(repository)
+        except (RegistryError, AwsError) as error:
+            # A stack from before them has no such repository, nor the right to look.
+            unread.append(f"{repository}: {error.message}")
+            break
     there = sources.git.remote_heads() if sources.git.has_remote() else {}
     heads = {**(sources.git.heads() if sources.private else {}), **there}
     tips = {commit[:SHORT]: branch for branch, commit in heads.items()}
@@ -202,7 +210,7 @@ def find_image_sweep(
         verdicts,
         tips,
         stale_tags(verdicts, uses, living),
-        problems=tuple(f"{use.title}: {use.problem}" for use in uses if use.problem),
+        problems=(*(f"{use.title}: {use.problem}" for use in uses if use.problem), *unread),
     )
     if sources.local is None or any(not use.slug for use in uses):
         return sweep

@@ -76,6 +76,9 @@ class Registry(Protocol):
     def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
         """Attach files to an image, in place of those that were attached to it before."""
 
+    def push_layer(self, repository: str, chunks: Iterable[bytes]) -> str:
+        """Store an image of one layer, a plain tar, without a tag; return its digest."""
+
     def attached(self, repository: str, digest: str) -> list[Attachment]:
         """Return the files that are attached to an image; none if nothing ever was."""
 

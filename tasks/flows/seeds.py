@@ -31,6 +31,7 @@ from tasks.core.seeds import (
 
 COLUMNS = ("seed", "source", "Mautic", "contacts", "rows", "size", "uploads")
 SWEEP_COLUMNS = ("seed", "reason")
+SHARED_COLUMNS = ("uploads of seed", "reason")
 
 
 class Masking(Protocol):
@@ -266,6 +267,27 @@ def plan_seed_sweep(kept: KeptSeeds, lifetime: timedelta, now: datetime) -> Seed
     over = {each.id: "older than its lifetime" for each in expired(kept.whole, lifetime, now)}
     left = {id_: "of a run that was cut off" for id_ in kept.unfinished if abandoned(id_, now)}
     return SeedSweep({**over, **left})
+
+
+@dataclass(frozen=True)
+class SharedSweep:
+    """Uploads of seeds that no branch shares any more.
+
+    Attributes:
+        gone: the seeds' ids.
+    """
+
+    gone: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """One step per seed."""
+        return tuple(Step("remove", f"uploads of seed {id_}", why) for id_, why in self.rows)
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The ids, with the reason."""
+        return [(id_, "no branch shares them") for id_ in self.gone]
 
 
 def run_seed_sweep(store: SeedStore, sweep: SeedSweep) -> None:

@@ -22,11 +22,12 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
-from tasks.core.environment_data import EMPTY, NOTHING, Check, Data, Resolve
+from tasks.core.environment_data import EMPTY, NOTHING, Check, Data, Resolve, seed_id
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.reference import place_of_image
 from tasks.core.images.retention import ImageUse, names_in, registries_in
+from tasks.core.images.seed_image import tag_of
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.settings import Environment
@@ -289,11 +290,23 @@ class DeployPlan(ABC):
         return self.is_first and self.clones
 
     @property
+    def shares(self) -> bool:
+        """Whether its seed's uploads are put where its branches share them, unless they are."""
+        return self.is_first and self.data.shares
+
+    @property
     def filling(self) -> tuple[Step, ...]:
         """The step in which a new environment gets its data; none if it stays as installed."""
         if not self.is_first or self.data.choice == EMPTY:
             return ()
         return (Step("fill", f"database {self.request.names.database}", self.data.title),)
+
+    @property
+    def sharing(self) -> tuple[Step, ...]:
+        """The step in which its seed's uploads are put where its branches share them, if any."""
+        if not self.shares:
+            return ()
+        return (Step("share", f"uploads of {self.data.choice}", "nobody can change them"),)
 
     @property
     def images(self) -> dict[str, str]:
@@ -689,9 +702,11 @@ def recorded_use(
     images = [image for release in history for image in (release.mautic, release.nginx)]
     images += more
     noted = {record.registry} if record and record.registry else set()
+    shared = {tag_of(seed_id(record.data))} if record and record.shares else set()
     return replace(
         use,
         registries=use.registries | registries_in(images) | noted,
+        shares=frozenset(shared),
         releases=names_in(images),
         tags=frozenset(release.tag for release in history),
         # What an interrupted deploy was about to run is named by nothing yet.
@@ -935,6 +950,31 @@ class SeedServer(Protocol):
         """
 
 
+class SharedUploads(Protocol):
+    """Where the branches of a seed read its uploads, which none of them can change."""
+
+    def fill(
+        self, id_: str, image: str, source: Iterable[bytes], on_line: Callable[[str], None]
+    ) -> int:
+        """Put a seed's uploads there, unless they are; return the exit status of what does it.
+
+        Args:
+            id_: the seed's.
+            image: a mautic image.
+            source: a line of JSON with key, bytes and checksum, then the uploads, sealed.
+            on_line: called with every line that is said.
+
+        Raises:
+            SuiteError: the program could not be run.
+        """
+
+    def unused(self) -> list[str]:
+        """Return the ids of the seeds that no branch reads any more."""
+
+    def remove(self, id_: str) -> None:
+        """Remove what is there of a seed, unless a branch has come to read it."""
+
+
 class Target(Protocol[P]):
     """Where the branches of one environment of invoke.yaml run."""
 
@@ -969,6 +1009,10 @@ class Target(Protocol[P]):
     @property
     def seeds(self) -> SeedServer | None:
         """What loads seeds, where branches share a server."""
+
+    @property
+    def uploads(self) -> SharedUploads:
+        """What branches share of a seed's uploads."""
 
     @property
     def images(self) -> LocalImages | None:

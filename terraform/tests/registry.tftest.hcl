@@ -12,8 +12,8 @@ run "repositories" {
   }
 
   assert {
-    condition     = sort([for repository in aws_ecr_repository.image : repository.name]) == tolist(["mautic-dev/mautic", "mautic-dev/nginx"]) && aws_ecr_repository.cache.name == "mautic-dev/cache"
-    error_message = "Two repositories of images and one of caches."
+    condition     = sort([for repository in aws_ecr_repository.image : repository.name]) == tolist(["mautic-dev/mautic", "mautic-dev/nginx", "mautic-dev/seed-dashboards", "mautic-dev/seed-files", "mautic-dev/seed-images"]) && aws_ecr_repository.cache.name == "mautic-dev/cache"
+    error_message = "Two repositories of images, three of seeds' uploads and one of caches."
   }
   assert {
     condition     = alltrue([for repository in values(aws_ecr_repository.image) : repository.image_scanning_configuration[0].scan_on_push]) && aws_ecr_repository.cache.image_scanning_configuration[0].scan_on_push
@@ -32,7 +32,7 @@ run "repositories" {
     error_message = "The url names what is common to the repositories, as registry.url of an environment."
   }
   assert {
-    condition     = sort(keys(output.repository_urls)) == tolist(["cache", "mautic", "nginx"]) && sort(keys(output.repository_arns)) == tolist(["cache", "mautic", "nginx"])
+    condition     = sort(keys(output.repository_urls)) == tolist(["cache", "mautic", "nginx", "seed-dashboards", "seed-files", "seed-images"]) && keys(output.repository_arns) == keys(output.repository_urls)
     error_message = "Each repository by its name."
   }
 
@@ -54,7 +54,7 @@ run "repositories" {
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
         action       = { type = "expire" }
       }]
-    ]) && length(aws_ecr_lifecycle_policy.image) == 2
+    ]) && length(aws_ecr_lifecycle_policy.image) == 5
     error_message = "A tag means that something may run the image: only the suite, which knows, removes it."
   }
   assert {

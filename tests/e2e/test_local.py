@@ -13,7 +13,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess, Popen, TimeoutExpired
 from typing import Any
@@ -693,10 +693,12 @@ class Seeds:
 
     world: World
     store: Path
+    uploads: str = ""
 
     def given(self, **more: Any) -> dict[str, Any]:
         """Return settings and variables of a run."""
-        settings = {**self.world.settings(), "seeds": {"store": str(self.store)}}
+        own = {"store": str(self.store), **({"uploads": self.uploads} if self.uploads else {})}
+        settings = {**self.world.settings(), "seeds": own}
         return {"settings": settings, "env": ENV, **more}
 
     def run(self, *args: str, **more: Any) -> CompletedProcess[str]:
@@ -759,9 +761,63 @@ def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(seeds: Seeds, copie
     assert (listed["uploads"]["files"], bare["uploads"]) == (there, None)
 
 
-def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
+SHARES = re.compile(r"  share +uploads of seed:")
+
+
+def test_branches_share_a_seed_s_uploads_until_the_last_one_is_gone(
     world: World, seeds: Seeds
 ) -> None:
+    def ok(*args: str) -> str:
+        return seeds.ok(*args).stdout
+
+    def picture(branch: str, path: str = "/media/images/own.png") -> str:
+        return world.get(branch, path).text
+
+    def shelf() -> list[str]:
+        found = world.engine.volumes.list(filters={"name": f"_seed-{id_}-"})
+        return [each.name for each in found]
+
+    one, other = "sharing", "shared"
+    to_it = ("deploy", "--tag", world.tag(), "--data", "seed")
+    assert SHARES.search(ok(*to_it, "--branch", one, "--dry-run"))
+    id_ = seeds.listed()[-1]["id"]
+    try:
+        for branch in (one, other):
+            ok(*to_it, "--branch", branch)
+            assert "own.png" not in world.inside(branch, "ls docroot/media/images")
+            assert picture(branch) == picture(branch, "/media/images/seed/own.png") == "own"
+            world.inside(branch, "! touch docroot/media/images/seed/x")
+        world.inside(one, f"printf mine > {PICTURE}")
+        assert (picture(one), picture(other)) == ("mine", "own")
+        # A copy has all of it among its own, whatever the branch shares.
+        ok("db.copy", "--from", one, "--branch", other, "--replace")
+        assert picture(other) == "mine"
+        ok(*to_it, "--branch", other)
+
+        ok("cleanup", "--branch", one)
+        assert picture(other, "/media/images/seed/own.png") == "own"
+
+        # Whoever removes all that can be removed.
+        for each in world.containers(other).values():
+            each.remove(force=True)
+        world.engine.volumes.get(next(each for each in shelf() if "-images" in each)).remove()
+        assert SHARES.search(ok(*to_it, "--branch", other, "--dry-run"))
+        ok(*to_it, "--branch", other)
+        assert picture(other, "/media/images/seed/own.png") == "own"
+
+        last = ("cleanup", "--branch", other)
+        assert f"uploads of seed {id_}" in ok(*last, "--dry-run")
+        ok(*last)
+        assert shelf() == []
+    finally:
+        for branch in (one, other):
+            world.run("cleanup", "--branch", branch)
+
+
+def test_a_branch_begins_with_a_seed_and_a_copy_of_its_uploads_even_after_it_was_cut_off(
+    world: World, seeds: Seeds
+) -> None:
+    seeds = replace(seeds, uploads="copy")
     other = "seeded"
     to_it = ("deploy", "--branch", other, "--tag", world.tag(), "--data", "seed")
     foreign = seeds.run(*to_it, env={"MAUTIC_SEED_KEY": "ac" * 32})

@@ -110,8 +110,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def database_server(engine: docker.DockerClient) -> Iterator[Server]:
-    """Run a server, and a container of the mautic image beside it."""
+def database_server(engine: docker.DockerClient, **options: Any) -> Iterator[Server]:
+    """Run a server, and a container of the mautic image beside it, with more options for that."""
     (port,) = free_ports(1)
     with (
         container(
@@ -125,7 +125,9 @@ def database_server(engine: docker.DockerClient) -> Iterator[Server]:
                 "/run/mysqld": "uid=999,gid=999",
             },
         ),
-        container(engine, pair(engine)[0], ["sleep", "3600"], network_mode="host") as client,
+        container(
+            *(engine, pair(engine)[0], ["sleep", "3600"]), network_mode="host", **options
+        ) as client,
     ):
         made = Server(client.name, port)
 

@@ -84,6 +84,9 @@ INGRESS: Values = {
     "route": {"kind": "ingress", "ingress": {"className": "nginx", "tlsSecret": "wildcard"}},
     "networkPolicy": {"gateway": {"namespaces": ["ingress"]}},
 }
+SHARED: Values = {folder: image(f"seed-{folder}") for folder in ("files", "images", "dashboards")}
+"""Images with a seed's uploads, by folder."""
+
 POOL = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
 OIDC: Values = overlay(
     GATEWAY,
@@ -113,7 +116,7 @@ EVERYTHING: Values = overlay(
         "workers": {"failed": {"queues": ["failed"], "replicas": 2}},
         "crons": {"jobs": {name: {"enabled": True} for name in DEFAULTS["crons"]["jobs"]}},
         "redis": {"passwordKey": "redis_password"},
-        "media": {"storageClass": "efs", "keep": True},
+        "media": {"storageClass": "efs", "keep": True, "seed": SHARED},
         "mysql": {"storageClass": "gp3", "args": ["--max-connections=50"]},
         "serviceAccount": {"annotations": {"example.com/role": "mautic"}},
         "service": {"annotations": {"example.com/health": "8081"}},
@@ -411,6 +414,38 @@ def test_mautic_writes_where_it_must_and_shares_what_it_must(chart: Chart) -> No
             assert mounts(containers(pod)[0]) == SCRATCH | MEDIA, name_of(item)
     migrate = only(objects, "Job", "migrate")["spec"]["template"]
     assert mounts(containers(migrate)[0]) == SCRATCH
+
+
+def test_a_seed_s_uploads_are_images_that_are_mounted_where_nobody_can_change_them(
+    chart: Chart,
+) -> None:
+    seed = {"data": {"seed": "mautic_seed__2026"}, "media": {"seed": SHARED}}
+    objects = chart.objects(seed)
+    nginx, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    places = {f"{HTML}/docroot/media/{folder}/seed": (f"seed-{folder}", False) for folder in SHARED}
+    assert set(mounts(fpm).items()) >= set(places.items())
+    # Below what is mounted read-only no place for a mount could be made.
+    assert f"{HTML}/docroot/media/images/seed" not in mounts(nginx)
+    assert mounts(nginx)[f"{HTML}/seed/media/images"] == ("seed-images", False)
+    for item, pod in pods(objects):
+        if component_of(item) in {"worker", "cron"}:
+            assert set(mounts(containers(pod)[0]).items()) >= set(places.items()), name_of(item)
+        volumes = {each["name"]: each.get("image") for each in pod["spec"]["volumes"]}
+        found = {name: each for name, each in volumes.items() if each}
+        wanted = {
+            f"seed-{folder}": {"reference": image, "pullPolicy": "IfNotPresent"}
+            for folder, image in SHARED.items()
+        }
+        assert found == (wanted if component_of(item) != "migrate" else {}), name_of(item)
+    # Assets lead there, where the migration makes their rows.
+    told = {"name": "MAUTIC_SEED_UPLOADS", "value": "1"}
+    migrate = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]
+    assert told in migrate["env"]
+    filled = overlay(seed, {"data": {"clone": False}})
+    without_files = {**seed, "media": {"seed": {"images": SHARED["images"]}}}
+    for more in (filled, without_files):
+        others = only(chart.objects(more), "Job", "migrate")
+        assert "MAUTIC_SEED_UPLOADS" not in json.dumps(others)
 
 
 def test_a_working_tree_has_its_places_in_what_runs_and_in_no_migration(chart: Chart) -> None:

@@ -180,12 +180,36 @@ def test_service_is_hardened(configs: dict[str, dict[str, Any]], kind: str, name
     assert service.get("user") == {**users, "secrets": "0:0", "gate": "0:0"}.get(name, "33:33")
 
 
+def test_a_seed_s_uploads_are_mounted_where_nobody_can_change_them() -> None:
+    over = COMPOSE_FILE.with_name("compose.seed.yaml")
+    runner, variables = Runner(Redactor()), {**BRANCH, "SEED_UPLOADS": "shelf"}
+    config = Compose(runner, "test-branch", COMPOSE_FILE, variables, [over]).config(["migrate"])
+    mounted = {
+        name: {one["target"]: one for one in service.get("volumes", [])}
+        for name, service in config["services"].items()
+    }
+    media = "/var/www/html/docroot/media"
+    for name in ("fpm", "worker", "cron", "migrate"):
+        for folder in ("files", "images", "dashboards"):
+            assert mounted[name][f"{media}/{folder}"]["source"] == f"media-{folder}"
+            seed = mounted[name][f"{media}/{folder}/seed"]
+            assert (seed["source"], seed["read_only"]) == (f"seed-{folder}", True)
+    # Below what is mounted read-only no place for a mount could be made.
+    assert not [place for place in mounted["web"] if place.startswith(f"{media}/images/")]
+    assert mounted["web"]["/var/www/html/seed/media/images"]["read_only"]
+    # They are nobody's: `docker compose down --volumes` leaves them.
+    volumes = {name: each for name, each in config["volumes"].items() if name.startswith("seed-")}
+    assert {each["name"] for each in volumes.values() if each["external"]} == {
+        f"shelf-{folder}" for folder in ("files", "images", "dashboards")
+    }
+
+
 def test_a_working_tree_is_shown_by_the_same_services_in_volumes_of_its_own() -> None:
     over = COMPOSE_FILE.with_name("compose.dev.yaml")
     variables = {**BRANCH, "CACHE_MOUNT": "/mnt:ro,noexec,nosuid,nodev,size=4k"}
     plain, shown = (
         Compose(Runner(Redactor()), "test-branch", COMPOSE_FILE, *more).config()
-        for more in ((BRANCH,), (variables, over))
+        for more in ((BRANCH,), (variables, [over]))
     )
     assert set(shown["volumes"]) - set(plain["volumes"]) == {
         *("dev-plugins", "dev-themes", "dev-translations", "dev-config", "dev-cache")

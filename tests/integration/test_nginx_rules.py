@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ STATIC = {
     "docroot/themes/blank/thumbnail.png": "png",
     "docroot/assets/build/main.js": "js",
     "docroot/media/images/logo.png": "release",
+    "docroot/media/images/badge.png": "release",
     "docroot/favicon.ico": "ico",
     "docroot/robots.txt": "User-agent: *",
 }
@@ -103,6 +104,17 @@ UPLOADS = {
     ".htaccess": b"AddHandler php .png",
     "notes.txt": b"notes",
 }
+SHARED = {
+    "photo.png": b"the seed's photo",
+    "old.png": b"the seed's",
+    "drawn.svg": UPLOADS["drawing.svg"],
+    "seed/twice.png": b"the seed's own folder",
+    "badge.png": b"the seed's badge",
+    "hollow.php": EVIL.encode(),
+    "hollow.php.png": EVIL.encode(),
+    ".shared.png": PIXEL,
+}
+"""A seed's pictures, which lie beside the branch's own."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,10 @@ def rules(
     engine: docker.DockerClient, debian_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rules]:
     folder = tmp_path_factory.mktemp("rules")
-    uploads = _uploads(folder / "uploads")
+    pictures = {
+        "/var/www/html/docroot/media/images": _written(folder / "uploads", UPLOADS),
+        "/var/www/html/seed/media/images": _written(folder / "seed", SHARED),
+    }
     trace = folder / "trace"
     trace.mkdir()
     # Any container's uid 33 may write here.
@@ -134,13 +149,13 @@ def rules(
     try:
         images = builds.images(builds.code(probe_tree(folder / "tree", {**STATIC, **HIDDEN})))
         with containers(engine) as made:
-            yield _start(made, images, uploads, trace)
+            yield _start(made, images, pictures, trace)
     finally:
         builds.close()
 
 
-def _uploads(folder: Path) -> Path:
-    for name, content in UPLOADS.items():
+def _written(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -150,8 +165,10 @@ def _uploads(folder: Path) -> Path:
     return folder
 
 
-def _start(made: Containers, images: dict[str, str], uploads: Path, trace: Path) -> Rules:
-    mount = {str(uploads): {"bind": "/var/www/html/docroot/media/images", "mode": "ro"}}
+def _start(
+    made: Containers, images: dict[str, str], pictures: Mapping[str, Path], trace: Path
+) -> Rules:
+    mount = {str(path): {"bind": place, "mode": "ro"} for place, path in pictures.items()}
     sites = [
         start_site(
             made,
@@ -231,6 +248,16 @@ SERVED = [
     ("/media/images/evil.png", EVIL.encode()),
     # The release's own image, which the volume hides in the web root.
     ("/media/images/logo.png", b"release"),
+    # The seed's, by the address that they always had, and by the one that the editor shows.
+    ("/media/images/old.png", SHARED["old.png"]),
+    ("/media/images/seed/old.png", SHARED["old.png"]),
+    ("/media/images/seed/photo.png", SHARED["photo.png"]),
+    ("/media/images/drawn.svg", SHARED["drawn.svg"]),
+    ("/media/images/seed/twice.png", SHARED["seed/twice.png"]),
+    ("/media/images/seed/seed/twice.png", SHARED["seed/twice.png"]),
+    # The branch's own where the seed has none of that name, and the seed's before the release's.
+    ("/media/images/seed/sub/photo%20two.jpeg", PIXEL),
+    ("/media/images/badge.png", SHARED["badge.png"]),
 ]
 DENIED = [
     # steps upwards, plain, encoded, encoded twice, mixed
@@ -260,6 +287,13 @@ DENIED = [
     "/media/images/evil.php.png",
     "/media/images/evil.phar.svg",
     "/media/images/evil.png/.php",
+    "/media/images/hollow.php",
+    "/media/images/hollow.php.png",
+    "/media/images/seed/hollow.php",
+    "/media/images/seed/hollow.php.png",
+    "/media/images/.shared.png",
+    "/media/images/seed/.shared.png",
+    "/media/images/seed/missing.png",
     "/media/images/evil.png/index.php",
     "/media/images/evil.png/x.php",
     "/media/images/evil.php/",
@@ -610,8 +644,11 @@ def test_an_unchanged_file_is_not_sent_again(rules: Rules) -> None:
     assert (answer.status, answer.body) == (304, b"")
 
 
-def test_an_uploaded_drawing_cannot_run_scripts(rules: Rules) -> None:
-    answer = rules.site.request("/media/images/drawing.svg")
+@pytest.mark.parametrize("name", ["drawing.svg", "drawn.svg", "seed/drawing.svg"])
+def test_an_uploaded_drawing_cannot_run_scripts(rules: Rules, name: str) -> None:
+    answer = rules.site.request(f"/media/images/{name}")
+
+    assert answer.status == 200
 
     assert "sandbox" in answer.headers["Content-Security-Policy"]
 

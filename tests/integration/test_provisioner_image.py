@@ -177,7 +177,7 @@ def test_it_operates_as_its_pod_does(
     [
         (["setup"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
         (["plant"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
-        (["drop"], 64, "say operate, setup, plant or lend"),
+        (["drop"], 64, "say operate, setup, plant, unseal or lend"),
     ],
 )
 def test_used_wrongly_it_says_so(

@@ -370,6 +370,9 @@ def test_what_is_there_is_what_was_asked_for(applied: Applied) -> None:
     assert {one["repositoryName"] for one in repositories} == {
         "mautic-test/mautic",
         "mautic-test/nginx",
+        "mautic-test/seed-dashboards",
+        "mautic-test/seed-files",
+        "mautic-test/seed-images",
         "mautic-test/cache",
         "mautic-test/provisioner",
         "mautic-test/entrance",

@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from tasks.adapters.kubernetes.exec import HELD
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.environment_data import seed_database
+from tasks.core.images.seed_image import REPOSITORIES
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
 from tasks.flows.handover import PORT
@@ -32,6 +34,7 @@ SOURCE, FIRST, SECOND, COPY = "source", "seeded", "seeded-too", "copied"
 APART, TOO = "apart", "apart-too"
 """Branches with a server of their own."""
 SHARED = "shared"
+IMAGES, PICTURE = "docroot/media/images", "a-picture.png"
 ROWS = 300_000
 """As many as stand in the text below: what is killed is not at its end."""
 LEADS = (
@@ -71,7 +74,21 @@ class Site:
     @property
     def settings(self) -> Object:
         """The settings of every run."""
-        return {**self.platform.settings(), "seeds": {"store": str(self.store)}}
+        seeds = {"store": str(self.store), "uploads": "share"}
+        return {**self.platform.settings(), "seeds": seeds}
+
+    @property
+    def registry(self) -> OciRegistry:
+        """The branches' registry."""
+        return OciRegistry(f"{self.bed.registry}/{self.bed.project}")
+
+    def get(self, branch: str, path: str) -> tuple[int, str]:
+        """Return what a branch's site answers."""
+        return self.bed.get(branch, path, self.names(branch))
+
+    def shell(self, branch: str, command: str) -> CompletedProcess[str]:
+        """Run a command in a branch's PHP container."""
+        return self.run("shell", branch, "--service", "fpm", "--command", command)
 
     @property
     def planted(self) -> str:
@@ -165,6 +182,7 @@ def site(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         try:
             made.deploy(SOURCE)
             made.ask(SOURCE, TABLES + LEADS)
+            assert made.shell(SOURCE, f"echo of the source > {IMAGES}/{PICTURE}").returncode == 0
             rules = bed.checkout / "masking.yaml"
             rules.write_text(yaml.safe_dump(RULES))
             made.seed = made.ok("db.seed", SOURCE).stdout.strip()
@@ -218,6 +236,30 @@ def test_the_next_branch_finds_the_seed_on_the_server_and_keeps_its_data(site: S
     assert len(site.ask(SECOND, "SELECT id FROM leads")) == 3
 
 
+def test_both_read_the_seed_s_uploads_from_images_that_the_registry_has_once(site: Site) -> None:
+    tag = f"seed.{site.seed}"
+    pushed = {folder: site.registry.tags(name)[tag] for folder, name in REPOSITORIES.items()}
+    for branch in (FIRST, SECOND):
+        volumes = site.pod(site.names(branch))["spec"]["volumes"]
+        mounted = {one["name"]: one["image"]["reference"] for one in volumes if "image" in one}
+        assert mounted == {
+            f"seed-{folder}": site.registry.reference(REPOSITORIES[folder], digest)
+            for folder, digest in pushed.items()
+        }
+        for path in (PICTURE, f"seed/{PICTURE}"):
+            assert site.get(branch, f"/media/images/{path}") == (200, "of the source\n")
+    assert site.shell(FIRST, f"echo more > {IMAGES}/seed/more.png").returncode
+    assert site.shell(FIRST, f"echo own > {IMAGES}/own.png").returncode == 0
+    assert site.get(FIRST, "/media/images/own.png") == (200, "own\n")
+    assert site.get(SECOND, "/media/images/own.png")[0] == 404
+
+    # What somebody has removed is there again with the next deploy, whatever else there is to do.
+    site.registry.delete_images(REPOSITORIES["images"], [pushed["images"]])
+    assert f"share   uploads of seed:{site.seed}" in site.deploy(SECOND)
+    assert site.registry.tags(REPOSITORIES["images"]) == {tag: pushed["images"]}
+    assert "everything is as it should be" in site.deploy(SECOND)
+
+
 def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_maintainer(
     site: Site,
 ) -> None:
@@ -232,6 +274,8 @@ def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_mainta
     leads = "SELECT email FROM leads ORDER BY id"
     assert site.ask(COPY, leads) == site.ask(SECOND, leads)
     assert "the rows go from container to container" not in said
+    # It has all of them for itself.
+    assert site.get(COPY, f"/media/images/{PICTURE}") == (200, "of the source\n")
     assert "everything is as it should be" in site.deploy(COPY)
 
 
@@ -338,3 +382,16 @@ def test_a_program_that_leaves_some_of_its_input_ends(site: Site) -> None:
 
 def test_no_run_says_the_key(site: Site) -> None:
     assert KEY not in "".join(site.bed.said)
+
+
+def test_uploads_go_with_the_last_branch_that_shares_them(site: Site) -> None:
+    swept = ("gc", "--env", SHARED, "--yes")
+    for branch, env in ((FIRST, SHARED), (APART, "dev")):
+        site.ok("cleanup", branch, env=env)
+    site.bed.ok(*swept, settings=site.settings)
+    assert site.get(SECOND, f"/media/images/{PICTURE}")[0] == 200
+    assert [len(site.registry.tags(name)) for name in REPOSITORIES.values()] == [1, 1, 1]
+    site.ok("cleanup", SECOND)
+    site.bed.ok(*swept, settings=site.settings)
+    assert [site.registry.tags(name) for name in REPOSITORIES.values()] == [{}, {}, {}]
+    assert site.get(COPY, f"/media/images/{PICTURE}")[0] == 200

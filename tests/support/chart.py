@@ -146,7 +146,7 @@ def selects(selector: Object, labels: Mapping[str, str]) -> bool:
 
 VOLUME_TYPES = {
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
-    *("persistentVolumeClaim", "projected", "secret"),
+    *("image", "persistentVolumeClaim", "projected", "secret"),
 }
 
 

@@ -101,6 +101,8 @@ class FakeEngine:
     def remove_volume(self, name: str) -> None:
         self.kept.pop(name, None)
 
+    remove_unused_volume = remove_volume
+
     def remove_container(self, container: str) -> None:
         self.there = {name: item for name, item in self.there.items() if item.id != container}
 

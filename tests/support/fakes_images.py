@@ -42,6 +42,7 @@ class FakeRegistry(Calls):
         repositories: those that exist; None where a push makes them.
         files: what is attached to images, by repository and digest.
         times: when images were pushed, by digest; long ago where nothing is said.
+        layers: of images that were pushed as one, by repository and digest.
     """
 
     url: str = URL
@@ -49,6 +50,7 @@ class FakeRegistry(Calls):
     repositories: set[str] | None = None
     files: dict[tuple[str, str], list[Attachment]] = field(default_factory=dict)
     times: dict[str, datetime] = field(default_factory=dict)
+    layers: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -87,7 +89,8 @@ class FakeRegistry(Calls):
 
     def digest(self, repository: str, reference: str) -> str | None:
         tags = self.images.get(repository, {})
-        return reference if reference in tags.values() else tags.get(reference)
+        is_there = reference in tags.values() or (repository, reference) in self.layers
+        return reference if is_there else tags.get(reference)
 
     def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
         return [self.digest(*each) for each in wanted]
@@ -103,7 +106,14 @@ class FakeRegistry(Calls):
             raise RegistryError(
                 f"there is no image {source} in {self.repository(repository)}", hint="run inv build"
             )
-        self.images[repository].update(dict.fromkeys(names, digest))
+        self.images.setdefault(repository, {}).update(dict.fromkeys(names, digest))
+
+    def push_layer(self, repository: str, chunks: Iterable[bytes]) -> str:
+        content = b"".join(chunks)
+        self.note(f"push {repository}")
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self.layers[repository, digest] = content
+        return digest
 
     def tags(self, repository: str) -> dict[str, str]:
         return dict(self.images.get(repository, {}))

@@ -82,3 +82,16 @@ def check_images(registry: Registry, push: Push) -> None:
     assert registry.delete_images("mautic", []) == 0
     assert registry.tags("mautic") == {"2": two}
     assert [image.digest for image in registry.stored("mautic")] == [two]
+
+
+def check_layers(registry: Registry) -> None:
+    """Check images of one layer; nobody has put any there."""
+    # More than is sent at once.
+    layer = bytes(range(256)) * 40_000
+    digest = registry.push_layer("seed-images", (layer[:5], layer[5:]))
+    assert registry.tags("seed-images") == {}
+    assert registry.digest("seed-images", digest) == digest
+    assert registry.push_layer("seed-images", [layer]) == digest
+    assert registry.push_layer("seed-images", []) != digest
+    registry.tag("seed-images", digest, ["seed.1"])
+    assert registry.tags("seed-images") == {"seed.1": digest}

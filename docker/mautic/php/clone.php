@@ -5,7 +5,8 @@ declare(strict_types=1);
 /**
  * Puts a copy of a seed, from which nobody can be reached, in the place of a branch's data.
  *
- * Environment: MAUTIC_SEED, a database on the same server that the branch's user may read; MAUTIC_DB_*,
+ * Environment: MAUTIC_SEED, a database on the same server that the branch's user may read; MAUTIC_SEED_UPLOADS,
+ * not empty where the branch shares the seed's uploads; MAUTIC_DB_*,
  * MAUTIC_SITE_URL, MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD} of the branch; MAUTIC_DB_WAIT and
  * MAUTIC_MIGRATE_LOCK_WAIT in seconds. The migration has to follow: the seed may be of an older Mautic.
  *
@@ -22,5 +23,5 @@ runOrExit('clone', static function (): void {
     $waiting->heed();
     $server = $waiting->connectAs($parameters, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
     DatabaseLock::take($server, $parameters['db_name'], $waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
-    (new SeedClone($parameters, $server, $waiting))->run($seed);
+    (new SeedClone($parameters, $server, $waiting))->run($seed, shared: null !== MauticEnvironment::get('MAUTIC_SEED_UPLOADS'));
 });

@@ -151,6 +151,9 @@ final class Load
         try {
             $this->server->exec('USE '.Source::identifier($beside));
             (new Loader($this->server, $this->waiting))->run($statements());
+            if (in_array('uploads', $words, true)) {
+                $this->leadToOwnFiles();
+            }
             $this->server->exec('USE '.Source::identifier($this->database));
             $this->waiting->heed();
             $this->replace($swap, $beside, $replacement);
@@ -160,6 +163,18 @@ final class Load
             $replacement->discard();
             throw $e;
         }
+    }
+
+    /** Takes a seed's folder out of the paths of assets: uploads that are staged have its files among the others. */
+    private function leadToOwnFiles(): void
+    {
+        $table = $this->parameters['db_table_prefix'].'assets';
+        $folder = Media::SEED.'/';
+        if (is_dir(Media::path('files', Media::NEW.'/'.Media::SEED)) || [] === $this->server->query('SHOW TABLES LIKE '.$this->server->quote(addcslashes($table, '_%\\')))->fetchAll()) {
+            return;
+        }
+        $update = $this->server->prepare('UPDATE '.Source::identifier($table).' SET path = SUBSTRING(path, ?) WHERE LEFT(path, ?) = ?');
+        $update->execute([strlen($folder) + 1, strlen($folder), $folder]);
     }
 
     /**

@@ -145,11 +145,16 @@ final class Masking
         }
         $watch = $subset->watch($table);
         $mask = array_filter($mask);
+        $path = 'assets' === $table->plain ? $positions['path'] ?? null : null;
         $inserts = new Inserts($table->name, array_map(static fn (SourceColumn $column): string => $column->name, $table->columns), $kinds);
         $count = 0;
         foreach ($subset->rows($table) as $row) {
             if (null !== $watch) {
                 $row = $watch($row);
+            }
+            if (null !== $path && null !== $row[$path]) {
+                // A file that the branch shares goes along in the place of a copy.
+                $row[$path] = substr(Media::place("files/{$row[$path]}"), strlen('files/'));
             }
             $masked = $row;
             foreach ($mask as $i => $each) {

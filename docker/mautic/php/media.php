@@ -12,8 +12,12 @@ final class Media
     public const FOLDERS = ['files', 'images', 'dashboards'];
     public const NEW = '.mautic-new';
     public const OLD = '.mautic-old';
+    /** Notes that all of a seed's files are here that branches share (uploads.php fill). */
+    public const WHOLE = '.mautic-whole';
     /** What may lie in a volume and is nobody's upload. */
-    public const OTHERS = [self::NEW, self::OLD, 'lost+found'];
+    public const OTHERS = [self::NEW, self::OLD, self::WHOLE, 'lost+found'];
+    /** Where a seed's files are mounted, read-only, in the folders of the branches that share them. */
+    public const SEED = 'seed';
 
     public static function path(string $folder, string $name = ''): string
     {
@@ -21,7 +25,7 @@ final class Media
     }
 
     /**
-     * Reads what is in a folder.
+     * Reads what is in a folder; not what is mounted in it.
      *
      * @return list<string> names, sorted
      *
@@ -29,6 +33,25 @@ final class Media
      */
     public static function entries(string $folder): array
     {
-        return array_values(array_diff(@scandir(self::path($folder)) ?: throw new Stop(self::path($folder).' cannot be read', Stop::FAILED), ['.', '..', ...self::OTHERS]));
+        $entries = @scandir(self::path($folder)) ?: throw new Stop(self::path($folder).' cannot be read', Stop::FAILED);
+
+        return array_values(array_diff($entries, ['.', '..', ...self::OTHERS], self::isShared($folder) ? [self::SEED] : []));
+    }
+
+    /** Says where a copy of a seed's files would have one that is mounted; any other stays. */
+    public static function place(string $name): string
+    {
+        [$folder, $seed, $rest] = [...explode('/', $name, 3), '', ''];
+
+        return self::SEED === $seed && self::isShared($folder) ? "{$folder}/{$rest}" : $name;
+    }
+
+    /** Says whether a seed's files are mounted in a folder. */
+    public static function isShared(string $folder): bool
+    {
+        // With Compose they are on the same device as the folder.
+        $mounts = array_map(static fn (string $line): string => explode(' ', $line)[4], file('/proc/self/mountinfo') ?: []);
+
+        return in_array(realpath(self::path($folder, self::SEED)), $mounts, true);
     }
 }

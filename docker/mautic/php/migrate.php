@@ -12,8 +12,8 @@ declare(strict_types=1);
  *
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}, and MAUTIC_SEED, the database of a seed, to copy that in place of
- * installing; MAUTIC_SNAPSHOTS, how many points in time are kept, one before each run of migrations (0: none);
- * MAUTIC_RELEASE, what is deployed, which is noted with it; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * installing; MAUTIC_SEED_UPLOADS, not empty where the branch shares the seed's uploads; MAUTIC_SNAPSHOTS, how
+ * many points in time are kept, one before each run of migrations (0: none); MAUTIC_RELEASE, what is deployed, which is noted with it; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
  * time or another migration holds the lock, 77 the database refuses us, its host is unknown or there is
@@ -57,7 +57,7 @@ final class Migration
         } else {
             $this->requireNoContent();
             $seed = MauticEnvironment::get('MAUTIC_SEED');
-            null === $seed ? $this->install() : (new SeedClone($this->parameters, $this->database, $this->waiting))->run($seed);
+            null === $seed ? $this->install() : (new SeedClone($this->parameters, $this->database, $this->waiting))->run($seed, shared: null !== MauticEnvironment::get('MAUTIC_SEED_UPLOADS'));
         }
         $this->migrate();
         $this->console('the plugins', ['mautic:plugins:reload']);

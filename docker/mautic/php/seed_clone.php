@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 require_once '/opt/mautic/defuse.php';
 require_once '/opt/mautic/masking_rules.php';
+require_once '/opt/mautic/media.php';
 require_once '/opt/mautic/swap.php';
 require_once '/opt/mautic/table_copy.php';
 require_once '/opt/mautic/turn.php';
@@ -34,10 +35,11 @@ final class SeedClone
     /**
      * @param string           $seed the seed's database
      * @param Replacement|null $with what changes along with the tables
+     * @param bool             $shared whether the branch shares the seed's uploads, in place of a copy
      *
      * @throws Stop when there is no such seed, or it cannot be copied; then the branch's tables are as they were
      */
-    public function run(string $seed, ?Replacement $with = null): void
+    public function run(string $seed, ?Replacement $with = null, bool $shared = false): void
     {
         $started = microtime(true);
         $administrator = Administrator::fromEnvironment();
@@ -46,7 +48,7 @@ final class SeedClone
         TableCopy::endOrphans($this->server, $this->parameters);
         $beside = $swap->begin();
         try {
-            $rows = $this->copy($seed, $beside, $tables, $administrator);
+            $rows = $this->copy($seed, $beside, $tables, $administrator, $shared);
             $copied = microtime(true);
             $with?->prepare($beside);
             $swap->finish(with: $with);
@@ -66,7 +68,7 @@ final class SeedClone
      *
      * @throws Stop when it cannot be copied
      */
-    private function copy(string $seed, string $beside, array $tables, Administrator $administrator): int
+    private function copy(string $seed, string $beside, array $tables, Administrator $administrator, bool $shared): int
     {
         $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $beside, $tables);
         $turn = new Turn($this->server, $this->waiting);
@@ -75,6 +77,9 @@ final class SeedClone
         try {
             $copy->define();
             $defuse = new Defuse($this->server, $this->prefix, (string) $this->parameters['site_url']);
+            if ($shared) {
+                $defuse->share(Media::SEED);
+            }
             $rules = MaskingRules::load('');
             // Queues, tokens and the like stay empty, whatever the seed has of them.
             $rows = $copy->fill(fn (string $table): ?array => $this->isEmpty($rules, $table) ? null : $defuse->selections($table));

@@ -12,6 +12,7 @@ require_once '/opt/mautic/tar_writer.php';
  * All of media/dashboards and media/images, but for contacts' avatars, and those of media/files that rows of
  * assets name. Never what people have sent by forms, exports, or what waits to be imported; no link, no
  * device, nothing outside of these folders. Their content is not masked: nobody can read a picture for it.
+ * What the branch shares of a seed is among it, in the places of a copy.
  */
 final class SeedUploads
 {
@@ -72,6 +73,9 @@ final class SeedUploads
     {
         yield from $this->below('dashboards');
         yield from $this->below('images');
+        if (Media::isShared('images')) {
+            yield from $this->below('images/'.Media::SEED);
+        }
         $assets = array_unique($this->assets);
         sort($assets);
         foreach ($assets as $path) {
@@ -112,13 +116,17 @@ final class SeedUploads
     /** @return Generator<string, resource> the file, if it is one that may go along */
     private function one(?string $name): Generator
     {
+        $place = Media::place((string) $name);
+        if ($place !== (string) $name && file_exists(Media::path($place))) {
+            return; // The branch has one of its own in its place.
+        }
         $file = null === $name ? null : self::open(Media::path($name));
         if (null === $file) {
             ++$this->leftOut;
 
             return;
         }
-        yield $name => $file;
+        yield $place => $file;
     }
 
     /** @return resource|null */

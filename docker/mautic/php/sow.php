@@ -8,7 +8,8 @@ declare(strict_types=1);
  *   sow.php sow [WORD…]   what else changes in the same step: replacement.php
  *
  * stdin: a line of JSON, then the seed. The line says its key and size, and the administrator that the branch
- * gets: {"key": "…", "bytes": 0, "admin": {"username": "…", "email": "…", "password": "…"}}.
+ * gets: {"key": "…", "bytes": 0, "admin": {"username": "…", "email": "…", "password": "…"}}; and "shared": true,
+ * where the branch shares the seed's uploads.
  *
  * The seed is decrypted into a database beside the branch's own (NAME__s), and from there on it is a clone like
  * any other (seed_clone.php): defused, and swapped in one step. A seed that is cut off, changed or of another key
@@ -54,7 +55,7 @@ runOrExit('sow', static function () use ($argv): void {
         $seed = $swap->remake(SEED);
         loadSeed($connect(), $seed, $waiting, $key, $given['bytes']);
         $waiting->heed();
-        (new SeedClone($parameters, $server, $waiting))->run($seed, $replacement);
+        (new SeedClone($parameters, $server, $waiting))->run($seed, $replacement, true === ($given['shared'] ?? false));
     } catch (Stop|PDOException $e) {
         $replacement->discard();
         throw $e;

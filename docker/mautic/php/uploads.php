@@ -18,12 +18,16 @@ declare(strict_types=1);
  *   uploads.php empty   the same without any
  *   uploads.php place   moves what is staged into the place of what is there; `database load uploads` and the
  *                       like do so along with the tables
+ *   uploads.php fill    reads the sealed uploads of a seed, as stage does, into folders that its branches share:
+ *                       all of it or, as far as anybody can tell, nothing. What is whole stays; of several at
+ *                       once one fills, and the others wait
+ *   uploads.php begin   gives a branch that shares them what Mautic does not find there, the dashboards
  *
  * What is staged is nobody's yet: cut off before all of it has come and is right, it is gone, and nothing is
- * changed. Whoever is killed while it is moved runs it again. All but dump and give wait for whoever changes the database:
- * a load that nobody wants any more may not have ended yet, and then removes what is staged.
+ * changed. Whoever is killed while it is moved runs it again. All but dump, give, fill and begin wait for whoever
+ * changes the database: a load that nobody wants any more may not have ended yet, and then removes what is staged.
  *
- * Environment, but for dump and give: MAUTIC_DB_*; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * Environment, but for these: MAUTIC_DB_*; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 the tar is damaged or cut off, or a file cannot be written, 64 used wrongly, 75 no
  * database in time, it is being changed, or the other container was not reached, or has not come, 76 that one has
@@ -40,6 +44,7 @@ require_once '/opt/mautic/uploads_swap.php';
 final class Uploads
 {
     private const CHUNK_BYTES = 65_536;
+    private const LOOK_MICROSECONDS = 200_000;
     /** GNU tar: some files changed while they were read. */
     private const CHANGED = 1;
 
@@ -58,8 +63,8 @@ final class Uploads
     {
         $this->waiting->heed();
         $giver = $handover ? new Giver($handover, $this->waiting) : null;
-        $options = ['--create', '--exclude=./*/'.Media::NEW, '--exclude=./*/'.Media::OLD, '--exclude=lost+found'];
-        [$tar, $pipe] = $this->tar([...$options, '--file=-', ...array_map(static fn (string $each): string => "./{$each}", Media::FOLDERS)], 1);
+        $options = ['--create', '--file=-', '--exclude='.Media::WHOLE, '--exclude=./*/'.Media::NEW, '--exclude=./*/'.Media::OLD, '--exclude=lost+found'];
+        [$tar, $pipe] = $this->tar([...$options, ...self::shared(), ...array_map(static fn (string $each): string => "./{$each}", Media::FOLDERS)], 1);
         $hash = hash_init('sha256');
         $size = 0;
         while (!feof($pipe)) {
@@ -82,28 +87,78 @@ final class Uploads
         $this->waiting->say('whole '.json_encode(['bytes' => $size, 'sha256' => hash_final($hash)], JSON_THROW_ON_ERROR));
     }
 
+    /**
+     * Says how tar takes along what a seed's branches share, in the places that it would have as a copy: whoever
+     * unpacks it needs no seed. The branch's own come after it, and win.
+     *
+     * @return list<string>
+     */
+    private static function shared(): array
+    {
+        $folders = array_values(array_filter(Media::FOLDERS, Media::isShared(...)));
+        $own = array_map(static fn (string $each): string => "--exclude=./{$each}/".Media::SEED, $folders);
+        // The dashboards are copies already.
+        $seed = array_map(static fn (string $each): string => '.'.Media::path($each, Media::SEED), array_diff($folders, ['dashboards']));
+
+        return [
+            '--anchored', ...$own, '--transform=s,^\.'.Media::ROOT.'/\([a-z]*\)/'.Media::SEED.',./\1,',
+            '--directory=/', ...$seed, '--directory='.Media::ROOT,
+        ];
+    }
+
     public function stage(#[SensitiveParameter] string $line): void
     {
-        $given = json_decode($line, true, 2);
-        $isSeed = is_array($given) && is_int($given['bytes'] ?? null) && is_string($given['sha256'] ?? null);
-        if ([] !== $given && !$isSeed) {
-            throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256, or nothing', Stop::WRONG_SETTING);
+        if ([] === json_decode($line, true, 2)) {
+            $this->stageBy(fn () => $this->unpack(self::sent(), static fn (): string => trim((string) fgets(STDIN))));
+
+            return;
         }
-        $this->fill(function () use ($given, $isSeed): void {
-            if ($isSeed) {
-                $key = MaskSettings::key((string) ($given['key'] ?? ''), 'key');
-                $this->unpack(SeedFile::read(STDIN, $key, $given['bytes']), static fn (): string => $given['sha256']);
-                $this->requirePlain();
-            } else {
-                $this->unpack(self::sent(), static fn (): string => trim((string) fgets(STDIN)));
+        $seed = self::seed($line);
+        $this->stageBy(fn () => $this->unseal($seed));
+    }
+
+    public function fill(#[SensitiveParameter] string $line): void
+    {
+        $seed = self::seed($line);
+        // One in each, for each may have been removed.
+        $notes = array_map(static fn (string $each) => @fopen(Media::path($each, Media::WHOLE), 'c+') ?: throw new Stop(Media::path($each).' cannot be written to', Stop::FAILED), Media::FOLDERS);
+        // Held to the end; whoever is killed lets go of it.
+        while (!flock($notes[0], LOCK_EX | LOCK_NB)) {
+            $this->waiting->breakOnSignal();
+            usleep(self::LOOK_MICROSECONDS);
+        }
+        if ([] === array_filter($notes, static fn ($each): bool => false === fgets($each))) {
+            $this->waiting->say('the files are there');
+
+            return;
+        }
+        try {
+            $this->unseal($seed);
+        } catch (Stop $e) {
+            $this->swap->discard();
+            throw $e;
+        }
+        $this->swap->finish();
+        foreach ($notes as $note) {
+            fwrite($note, "{$seed['sha256']}\n");
+        }
+        $this->waiting->say('the files are in place');
+    }
+
+    public function begin(): void
+    {
+        foreach (Media::isShared('dashboards') ? Media::entries('dashboards/'.Media::SEED) : [] as $name) {
+            $own = Media::path('dashboards', $name);
+            if (!file_exists($own) && !@copy(Media::path('dashboards/'.Media::SEED, $name), $own)) {
+                throw new Stop("{$own} cannot be written; run it again", Stop::FAILED);
             }
-        });
+        }
     }
 
     public function take(Handover $handover): void
     {
         $this->waiting->heed();
-        $this->fill(fn () => $this->unpack((new Taker($handover, $this->waiting))->parts()));
+        $this->stageBy(fn () => $this->unpack((new Taker($handover, $this->waiting))->parts()));
     }
 
     public function empty(): void
@@ -120,7 +175,7 @@ final class Uploads
     }
 
     /** @param Closure(): void $unpack what stages the files */
-    private function fill(Closure $unpack): void
+    private function stageBy(Closure $unpack): void
     {
         $this->lock();
         try {
@@ -137,6 +192,24 @@ final class Uploads
         $parameters = mauticParameters();
         $this->server = $this->waiting->connectAs($parameters, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
         DatabaseLock::take($this->server, $parameters['db_name'], $this->waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
+    }
+
+    /** @return array{key: string, bytes: int, sha256: string} what a line of JSON says of a seed's uploads */
+    private static function seed(#[SensitiveParameter] string $line): array
+    {
+        $given = json_decode($line, true, 2);
+        if (!is_array($given) || !is_int($given['bytes'] ?? null) || !is_string($given['sha256'] ?? null)) {
+            throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256, or nothing', Stop::WRONG_SETTING);
+        }
+
+        return ['key' => MaskSettings::key((string) ($given['key'] ?? ''), 'key')] + $given;
+    }
+
+    /** @param array{key: string, bytes: int, sha256: string} $seed */
+    private function unseal(#[SensitiveParameter] array $seed): void
+    {
+        $this->unpack(SeedFile::read(STDIN, $seed['key'], $seed['bytes']), static fn (): string => $seed['sha256']);
+        $this->requirePlain();
     }
 
     /** Refuses what is staged where there are not files and folders alone. */
@@ -254,8 +327,10 @@ runOrExit('uploads', static function () use ($argv): void {
         ['give'] => $uploads->dump(Handover::fromInput((string) fgets(STDIN))),
         ['take'] => $uploads->take(Handover::fromInput((string) fgets(STDIN))),
         ['stage'] => $uploads->stage((string) fgets(STDIN)),
+        ['fill'] => $uploads->fill((string) fgets(STDIN)),
+        ['begin'] => $uploads->begin(),
         ['empty'] => $uploads->empty(),
         ['place'] => $uploads->place(),
-        default => throw new Stop('say dump, give, stage, take, empty or place', Stop::USAGE),
+        default => throw new Stop('say dump, give, stage, take, empty, place, fill or begin', Stop::USAGE),
     };
 });

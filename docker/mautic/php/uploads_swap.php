@@ -33,12 +33,15 @@ final class UploadsSwap
         array_map($this->swap(...), Media::FOLDERS);
     }
 
-    /** @throws Stop when nothing was staged */
+    /** @throws Stop when nothing was staged, or what cannot take its place */
     public function require(): void
     {
         foreach (Media::FOLDERS as $folder) {
             if (!is_dir(Media::path($folder, Media::NEW))) {
                 throw new Stop('no uploads are staged; nothing was changed', Stop::FAILED);
+            }
+            if (file_exists(Media::path($folder, Media::NEW.'/'.Media::SEED)) && Media::isShared($folder)) {
+                throw new Stop("they have {$folder}/".Media::SEED.', where this branch shares the uploads of its seed; nothing was changed', Stop::FAILED);
             }
         }
     }

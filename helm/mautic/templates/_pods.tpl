@@ -161,6 +161,9 @@ working tree's files where the values say so.
 - {name: media, mountPath: /var/www/html/docroot/media/files, subPath: files}
 - {name: media, mountPath: /var/www/html/docroot/media/images, subPath: images}
 - {name: media, mountPath: /var/www/html/docroot/media/dashboards, subPath: dashboards}
+{{- range $folder, $_ := .root.Values.media.seed }}
+- {name: seed-{{ $folder }}, mountPath: /var/www/html/docroot/media/{{ $folder }}/seed, readOnly: true}
+{{- end }}
 # iplookup:download fills it in one pod, every pod reads it.
 - {name: media, mountPath: /var/www/html/var/cache/ip_data, subPath: ip_data}
 {{- end }}
@@ -199,6 +202,11 @@ The volumes of a Mautic pod. Called with (dict "root" $ "media" true "dev" true 
 - name: media
   persistentVolumeClaim:
     claimName: {{ include "mautic.mediaClaim" .root }}
+{{- /* No subPath: before containerd 2.2 the whole image is mounted in its place, in silence. */}}
+{{- range $folder, $reference := .root.Values.media.seed }}
+- name: seed-{{ $folder }}
+  image: {reference: {{ $reference }}, pullPolicy: {{ $.root.Values.images.pullPolicy }}}
+{{- end }}
 {{- end }}
 {{- end }}
 

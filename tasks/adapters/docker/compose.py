@@ -27,7 +27,7 @@ class Compose:
         project: the project's name.
         file: its compose file.
         variables: values of the files' variables; the environment is not read for them.
-        over: a compose file that is laid over it, or None.
+        over: compose files that are laid over it, in this order.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Compose:
         project: str,
         file: Path,
         variables: Mapping[str, str],
-        over: Path | None = None,
+        over: Sequence[Path] = (),
     ) -> None:
         self._runner = runner
         self._project = project
-        self._files = (file, over) if over else (file,)
+        self._files = (file, *over)
         # What the user's own shell has set must not reach into the project.
         self._env: dict[str, str | None] = {
             **compose_variables("\n".join(each.read_text() for each in self._files)),
@@ -220,6 +220,36 @@ def run_on_volumes(
         *("--entrypoint", words[0], image, *words[1:]),
     ]
     return runner.run(argv, deadline=deadline_seconds).stdout
+
+
+def pipe_on_volumes(
+    runner: Runner,
+    places: Mapping[str, str],
+    image: str,
+    words: Sequence[str],
+    *,
+    source: Iterable[bytes],
+    on_line: Callable[[str], None],
+) -> int:
+    """Run a program of an image that reads bytes, as ``Runner.pipe`` does, and fills volumes.
+
+    It has no network and no rights.
+
+    Args:
+        runner: runs docker.
+        places: where volumes are mounted in its container, by their names.
+        image: the image.
+        words: the command.
+        source: what it reads.
+        on_line: called with every line of its standard error.
+    """
+    mounts = [word for name, place in places.items() for word in ("--volume", f"{name}:{place}")]
+    argv = [
+        *("docker", "run", "--rm", "--interactive", "--network", "none", "--read-only"),
+        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
+        *(*mounts, "--entrypoint", words[0], image, *words[1:]),
+    ]
+    return runner.pipe(argv, source=source, take=lambda _: None, on_line=on_line)
 
 
 def pipe(

@@ -269,6 +269,11 @@ class Engine:
         """Remove a volume; do nothing if it is gone."""
         self._api.remove(f"removing volume {name}", f"/volumes/{_quoted(name)}")
 
+    def remove_unused_volume(self, name: str) -> None:
+        """Remove a volume; do nothing if it is gone, or a container has it mounted."""
+        what, path = f"removing volume {name}", f"/volumes/{_quoted(name)}"
+        self._api.ask(what, path, method="DELETE", accept=(404, 409))
+
     def remove_network(self, name: str) -> None:
         """Remove a network; do nothing if it is gone."""
         self._api.remove(f"removing network {name}", f"/networks/{_quoted(name)}")

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import signal
+import ssl
 import sys
 import termios
 import threading
@@ -69,6 +70,8 @@ class Exec:
         self._until: float | None = None
         # Before Python 3.13 two threads must not use one TLS connection at the same moment.
         self._using = threading.Lock()
+        # Held for a whole message: nothing may come between its parts.
+        self._sending = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> int:
@@ -204,7 +207,7 @@ class Exec:
 
         self._let_go.set()
         # The receiving thread reports a lost connection.
-        with self._using, contextlib.suppress(WebSocketException, OSError):
+        with self._sending, self._using, contextlib.suppress(WebSocketException, OSError):
             if not self._has_closed and _can_close(socket):
                 self._has_closed = True
                 socket.send_binary(bytes([CLOSE, STDIN]))
@@ -226,20 +229,40 @@ class Exec:
                     socket.close(timeout=1)
                     return
             while self._is_held and not self._let_go.wait(PING_SECONDS):
-                with self._using:
+                with self._sending, self._using:
                     socket.ping()
             self._close_input(socket)
             while not self._ended.wait(PING_SECONDS):
-                with self._using:
+                with self._sending, self._using:
                     socket.ping()
 
     def _send_all(self, socket: WebSocket, source: Iterable[bytes]) -> None:
         for data in source:
             for start in range(0, len(data), CHUNK_BYTES):
-                with self._using:
+                with self._sending:
                     if self._let_go.is_set():
                         return
-                    socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
+                    self._put(socket, bytes([STDIN]) + data[start : start + CHUNK_BYTES])
+
+    def _put(self, socket: WebSocket, message: bytes) -> None:
+        """Send a message, and let go of the connection wherever that would wait.
+
+        A command that writes as it reads takes no more until what it has written is received.
+        """
+        from websocket import ABNF, WebSocketConnectionClosedException
+
+        frame = ABNF.create_frame(message, ABNF.OPCODE_BINARY).format()
+        while True:
+            with self._using:
+                connection: Any = socket.sock
+                if connection is None:
+                    raise WebSocketConnectionClosedException("socket is already closed.")
+                frame = frame[_send_some(connection, frame) :]
+            if not frame:
+                return
+            # ValueError: it was closed meanwhile.
+            with contextlib.suppress(ValueError):
+                select.select([], [connection], [], LOOK_SECONDS)
 
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
@@ -313,6 +336,18 @@ class Exec:
 def _can_close(socket: WebSocket) -> bool:
     """Return whether the API server can tell a command that its input has ended."""
     return (socket.getheaders() or {}).get("sec-websocket-protocol") == V5
+
+
+def _send_some(connection: Any, data: bytes) -> int:
+    """Send as much as goes without waiting; return how much."""
+    timeout = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        return int(connection.send(data))
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return 0
+    finally:
+        connection.settimeout(timeout)
 
 
 def _wait_readable(socket: WebSocket, until: float | None) -> None:

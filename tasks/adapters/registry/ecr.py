@@ -363,6 +363,15 @@ class EcrRegistry(Repositories):
         """
         return self._oci.attached(repository, digest)
 
+    def push_layer(self, repository: str, chunks: Iterable[bytes]) -> str:
+        """Store an image of one layer, which has no tag yet, and return its digest.
+
+        Raises:
+            RegistryError: ECR cannot be reached, refused or failed.
+            AwsError: AWS gives no login.
+        """
+        return self._oci.push_layer(repository, chunks)
+
     def labels(self, repository: str, reference: str) -> dict[str, str]:
         """Return an image's labels.
 

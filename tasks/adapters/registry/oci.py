@@ -32,6 +32,7 @@ from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.challenges import challenges
 from tasks.core.images.reference import HUB, is_loopback
 from tasks.core.images.retention import StoredImage
+from tasks.core.images.seed_image import MANIFEST, Layer, image_of
 
 if TYPE_CHECKING:
     import requests
@@ -69,6 +70,11 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 """Both from the distribution specification, "Pulling manifests", and the image specification."""
 
 _PASSING = (429, 500, 502, 503, 504)
+
+_BYTES = {"Content-Type": "application/octet-stream"}
+
+PART_BYTES = 8 << 20
+"""How much of a layer is sent at once; ECR takes no less than 5 MB, but for the last part."""
 
 
 class UnreachableError(RegistryError):
@@ -395,12 +401,45 @@ class OciRegistry(Repositories):
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if self._call("HEAD", f"{base}/{digest}", missing=True).ok:
             return
-        begun = self._call("POST", f"{base}/uploads/")
-        # Where to, is the registry's to say; a query may be a part of it.
-        place = _below(urljoin(f"{base}/uploads/", begun.headers.get("Location", "")))
+        self._finish_upload(self._begin_upload(repository), digest, content)
+
+    def push_layer(self, repository: str, chunks: Iterable[bytes]) -> str:
+        """Store an image of one layer, which has no tag yet, and return its digest.
+
+        Nothing of it is kept in memory but a part; its digest is known at its end.
+
+        Args:
+            repository: where.
+            chunks: the layer, a tar that is not compressed.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        place, digest, size = self._begin_upload(repository), hashlib.sha256(), 0
+        for part in _parts(chunks):
+            end = size + len(part)
+            told = {**_BYTES, "Content-Range": f"{size}-{end - 1}"}
+            place = self._place(place, self._call("PATCH", place, told, part))
+            digest.update(part)
+            size = end
+        layer = Layer(f"sha256:{digest.hexdigest()}", size)
+        self._finish_upload(place, layer.digest, b"")
+        image = image_of(layer)
+        self.put_blob(repository, image.config)
+        return self.put_manifest(repository, image.digest, image.manifest, MANIFEST)
+
+    def _begin_upload(self, repository: str) -> str:
+        base = f"{self._base(repository)}/blobs/uploads/"
+        return self._place(base, self._call("POST", base))
+
+    def _place(self, asked: str, answer: requests.Response) -> str:
+        """Return where an upload goes on, which is the registry's to say."""
+        return _below(urljoin(asked, answer.headers.get("Location", "")))
+
+    def _finish_upload(self, place: str, digest: str, content: bytes) -> None:
+        # A query may be a part of the place.
         separator = "" if place.endswith("?") else "&"
-        kind = {"Content-Type": "application/octet-stream"}
-        self._call("PUT", f"{place}{separator}digest={digest}", kind, content)
+        self._call("PUT", f"{place}{separator}digest={digest}", _BYTES, content)
 
     # -- HTTP ---------------------------------------------------------------------------------
 
@@ -581,6 +620,18 @@ def children_in(manifest: str) -> tuple[str, ...]:
     """Return the digests of the manifests that one lists; none if it is of a single image."""
     listed = json.loads(manifest).get("manifests") or ()
     return tuple(str(one["digest"]) for one in listed)
+
+
+def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in parts of ``PART_BYTES``, but for the last one."""
+    part = bytearray()
+    for chunk in chunks:
+        part += chunk
+        while len(part) >= PART_BYTES:
+            yield bytes(part[:PART_BYTES])
+            del part[:PART_BYTES]
+    if part:
+        yield bytes(part)
 
 
 def _is_tag(name: object) -> bool:

@@ -18,6 +18,7 @@ from tasks.core.durations import SPELLING, hours_of
 from tasks.core.errors import InputError
 from tasks.core.images.content_key import is_content_key
 from tasks.core.images.reference import place_of_image
+from tasks.core.images.seed_image import made_at
 from tasks.core.images.tags import CACHE, IMAGES, LATEST, is_marker, removable, slugs
 
 POLICY = rf"^\S+( newest [1-9][0-9]{{0,4}}| for {SPELLING})?$"
@@ -36,6 +37,7 @@ class KeepingRule(StrEnum):
 
     RUNS = "it runs"
     SLEEPS = "it sleeps"
+    SHARED = "branches share a seed's uploads"
     RELEASE = "an environment's last releases"
     BUSY = "a run changes its environment"
     UNREADABLE = "its environment cannot be read"
@@ -93,6 +95,7 @@ class ImageUse:
         slug: its slug; empty if even that is not known.
         runs: the images that run, or that a run is about to deploy.
         sleeps: those of services that are stopped, or scaled to nothing.
+        shares: the tag of the seed whose uploads it shares.
         releases: those of its last releases, and the one that can drop its database.
         tags: the tags that those releases were deployed as.
         busy: whether a run is changing it.
@@ -107,6 +110,7 @@ class ImageUse:
     slug: str = ""
     runs: frozenset[str] = frozenset()
     sleeps: frozenset[str] = frozenset()
+    shares: frozenset[str] = frozenset()
     releases: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     busy: bool = False
@@ -139,6 +143,7 @@ class ImageUse:
             runs=runs,
             sleeps=sleeps,
             releases=releases,
+            shares=frozenset(),
             tags=frozenset(),
             busy=False,
             elsewhere=True,
@@ -305,27 +310,35 @@ def _key(image: StoredImage) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Named:
-    """What environments name, by digest or tag; and the slugs whose images are left alone."""
+    """What environments name, by digest or tag; and the slugs whose images are left alone.
+
+    Attributes:
+        unknown: an environment of which nothing is known, or an empty string: any image may be its
+            own.
+        unread: one whose record cannot be read, or an empty string: it may share any uploads.
+    """
 
     names: Mapping[str, _Found]
     slugs: Mapping[str, _Found]
     unknown: str
-    """An environment of which nothing is known, or an empty string: any image may be its own."""
+    unread: str
 
     @classmethod
     def of(cls, uses: Collection[ImageUse]) -> _Named:
         names: dict[str, _Found] = {}
         by_slug: dict[str, _Found] = {}
-        unknown = ""
+        unknown = unread = ""
         for rule, kind, text in (
             (KeepingRule.RUNS, "runs", "runs in"),
             (KeepingRule.SLEEPS, "sleeps", "sleeps in"),
+            (KeepingRule.SHARED, "shares", "has uploads of"),
             (KeepingRule.RELEASE, "releases", "is one of the last releases of"),
         ):
             for use in uses:
                 for name in getattr(use, kind):
                     names.setdefault(name, (rule, f"{text} {use.title}"))
         for use in uses:
+            unread = use.title if use.problem else unread
             if use.problem and not use.slug:
                 unknown = use.title
             elif use.problem:
@@ -333,7 +346,7 @@ class _Named:
                 by_slug[use.slug] = (KeepingRule.UNREADABLE, why)
             elif use.busy:
                 by_slug.setdefault(use.slug, (KeepingRule.BUSY, f"a run is changing {use.title}"))
-        return cls(names, by_slug, unknown)
+        return cls(names, by_slug, unknown, unread)
 
     def keeps(self, image: StoredImage) -> _Found | None:
         found = [self.names[name] for name in (image.digest, *image.tags) if name in self.names]
@@ -343,6 +356,8 @@ class _Named:
         for slug in slugs(image.tags):
             if slug in self.slugs:
                 return self.slugs[slug]
+        if self.unread and any(map(made_at, image.tags)):
+            return KeepingRule.UNREADABLE, f"{self.unread} cannot be read, and may share it"
         if self.unknown:
             return (
                 KeepingRule.UNREADABLE,
@@ -352,6 +367,9 @@ class _Named:
 
 
 def _by_age(image: StoredImage, young: timedelta, now: datetime) -> _Found | None:
+    if any(map(made_at, image.tags)) and image.pushed_at is None:
+        # Its record was there before it: whoever shares it is known.
+        return None
     if image.pushed_at is None:
         # What is attached shares its image's fate, and has no age of its own in many registries.
         return None if image.attached_to else (KeepingRule.YOUNG, "its age is not known")

@@ -41,7 +41,9 @@ MADE_FOR = f"{PREFIX}made-for"
 """The annotation of the Secret: for which server and prefix its user was made."""
 
 PLANT = ("/opt/venv/bin/python", "-m", "provisioner", "plant")
-"""Its program that loads a seed; helm/platform lets CI jobs run no other."""
+"""Its program that loads a seed; helm/platform lets CI jobs run this and the next, and no other."""
+UNSEAL = ("/opt/venv/bin/python", "-m", "provisioner", "unseal")
+"""Its program that decrypts a seed's uploads."""
 LEND = ("/opt/venv/bin/python", "-m", "provisioner", "lend")
 """Its program that lets a copy read a branch's database."""
 
@@ -125,7 +127,7 @@ def rules_of(
         "host": own.database.host,
         "port": own.database.port,
         **rules,
-        **({"seedKey": seed_key} if seed_key else {}),
+        **({"seedKey": seed_key, "unseals": True} if seed_key else {}),
     }
 
 
@@ -133,6 +135,12 @@ def takes_seeds(config: Object | None) -> bool:
     """Return True if a provisioner loads seeds, by its ConfigMap."""
     rules = json.loads((config or {}).get("data", {}).get(RULES, "{}"))
     return bool(rules.get("seedKey"))
+
+
+def unseals(config: Object | None) -> bool:
+    """Return True if a provisioner decrypts seeds' uploads, by its ConfigMap."""
+    rules = json.loads((config or {}).get("data", {}).get(RULES, "{}"))
+    return bool(rules.get("seedKey") and rules.get("unseals"))
 
 
 def has_seed(record: Object | None) -> bool:

@@ -179,7 +179,7 @@ class ComposeDeployer:
             inventory = self.context.inventory(request.owner, request.names)
         release = record.current
         compose = self._project(plan, release)
-        services = wanted_services(self.context, request, release, plan.database, plan.data.choice)
+        services = wanted_services(self.context, request, release, plan.database, plan.data)
         changes = plan_changes(self.context, services, inventory)
         back = replace(plan, release=release, wanted=services, changes=changes, migrate="")
         self._bring_up(back, compose, [item.service for item in changes], "the release before")
@@ -205,7 +205,7 @@ class ComposeDeployer:
 
     def _project(self, plan: ComposePlan, release: Release) -> Compose:
         """Return the plan's Compose project with the images of a release."""
-        return project(self.context, plan.request, release, plan.database, plan.data.choice)
+        return project(self.context, plan.request, release, plan.database, plan.data)
 
     def _begun(self, plan: ComposePlan) -> ComposeRecord:
         """Return the environment's record when nothing of a deploy has happened yet."""
@@ -218,6 +218,7 @@ class ComposeDeployer:
             database_image=self.context.settings.platform.database_image,
             database=plan.database,
             data=plan.data.choice,
+            shares=plan.data.shares,
             registry=plan.registry,
         )
 

@@ -11,6 +11,7 @@ from tasks.core.compose.reconcile import ServiceChange, WantedService
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import SECRETS
 from tasks.core.environment import Owner
+from tasks.core.environment_data import begun
 from tasks.core.foresight import (
     ADD,
     CHANGE,
@@ -111,7 +112,7 @@ def find_drift(
     release = record.current
     assert release, "the caller has seen to it"  # noqa: S101 - for the type
     request = Request(names, owner.repository, release.owner, release.tag)
-    wanted = wanted_services(context, request, release, record.database, record.data)
+    wanted = wanted_services(context, request, release, record.database, begun(record))
     # What the checkout has become meanwhile is no drift.
     deployed = {
         name: replace(each, fingerprint=record.services[name])

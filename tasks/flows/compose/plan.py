@@ -32,6 +32,7 @@ class ComposePlan(DeployPlan):
         migrate: why the database is migrated, or an empty string.
         seed: whether the secrets have to be generated.
         leftovers: ids of containers that an interrupted run left behind.
+        lacks_uploads: whether uploads of its seed, which it shares, are not there.
     """
 
     record: ComposeRecord | None
@@ -42,6 +43,12 @@ class ComposePlan(DeployPlan):
     migrate: str
     seed: bool
     leftovers: tuple[str, ...]
+    lacks_uploads: bool = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether its seed's uploads are put where its branches share them: also anew."""
+        return super().shares or self.lacks_uploads
 
     @property
     def images(self) -> dict[str, str]:
@@ -60,6 +67,7 @@ class ComposePlan(DeployPlan):
             steps.append(
                 Step("wake", f"environment {self.request.names.branch}", str(self.record.asleep))
             )
+        steps += self.sharing
         services = {change.service: self._step(change) for change in self.changes}
         steps.append(services.pop(DATABASE))
         database = f"database {self.request.names.database}"

@@ -21,7 +21,7 @@ from tasks.core.compose.reconcile import (
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import SECRETS
 from tasks.core.environment import State
-from tasks.core.environment_data import choose
+from tasks.core.environment_data import choose, seed_id
 from tasks.core.errors import SuiteError
 from tasks.core.images.content_key import CODE
 from tasks.flows.compose.context import ComposeContext
@@ -34,6 +34,7 @@ from tasks.flows.compose.plan import (
     migration_reason,
 )
 from tasks.flows.compose.project import wanted_services
+from tasks.flows.compose.shared_uploads import ComposeSharedUploads
 from tasks.flows.target import Request
 
 
@@ -58,7 +59,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         resolve=request.resolve,
         check=request.check_data,
     )
-    services = wanted_services(context, request, release, database, data.choice)
+    services = wanted_services(context, request, release, database, data)
     done = migration(services, _code(context, release.mautic))
     return ComposePlan(
         request=request,
@@ -74,6 +75,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         seed=_lacks_secrets(context, request, inventory),
         leftovers=tuple(item.id for item in inventory.leftovers),
         data=data,
+        lacks_uploads=data.shares and ComposeSharedUploads(context).lacks(seed_id(data.choice)),
     )
 
 

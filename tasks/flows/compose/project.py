@@ -10,11 +10,15 @@ from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import Release
-from tasks.core.environment_data import seed_database
+from tasks.core.environment_data import Data, seed_database, seed_id
 from tasks.flows.compose.context import SECRETS, ComposeContext
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
+from tasks.flows.compose.shared_uploads import volumes_name
 from tasks.flows.target import ADMIN, Request
+
+SHARED = "compose.seed.yaml"
+"""What is laid over docker/compose.yaml where a branch shares its seed's uploads."""
 
 SHOWN = "compose.dev.yaml"
 """What is laid over docker/compose.yaml where services show a working tree's files."""
@@ -25,7 +29,7 @@ def project(
     request: Request,
     release: Release,
     database: str,
-    data: str,
+    data: Data,
     *,
     shows: bool = False,
 ) -> Compose:
@@ -55,7 +59,7 @@ def project(
         "DATABASE_USER": names.database_user,
         "PLATFORM_NETWORK": platform.name,
         "ADMIN_USERNAME": ADMIN,
-        "SEED": seed_database(data, context.settings.project),
+        "SEED": seed_database(data.choice, context.settings.project),
         "LOCALE": context.own.language,
         "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
         "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_password else "",
@@ -71,14 +75,19 @@ def project(
         variables["OWNER"] = release.owner
         variables["DEPLOYED_AT"] = release.deployed_at
         variables["EXPIRES_AT"] = request.expires_at(context.own, release.deployed_at)
+    over = []
+    if data.shares:
+        variables["SEED_UPLOADS"] = volumes_name(context, seed_id(data.choice))
+        over.append(SHARED)
+    if shows:
+        # What is compiled lies in a volume that the services share, not in a place of each one's
+        # own.
+        variables["CACHE_MOUNT"] = "/mnt:ro,noexec,nosuid,nodev,size=4k"
+        over.append(SHOWN)
     folder = context.root / "docker"
-    if not shows:
-        return Compose(context.runner, names.namespace, folder / "compose.yaml", variables)
-    # What is compiled lies in a volume that the services share, not in a place of each one's own.
-    variables["CACHE_MOUNT"] = "/mnt:ro,noexec,nosuid,nodev,size=4k"
     return Compose(
         *(context.runner, names.namespace, folder / "compose.yaml", variables),
-        over=folder / SHOWN,
+        over=[folder / name for name in over],
     )
 
 
@@ -91,7 +100,7 @@ def _labelled(context: ComposeContext, request: Request) -> str:
 
 
 def wanted_services(
-    context: ComposeContext, request: Request, release: Release, database: str, data: str
+    context: ComposeContext, request: Request, release: Release, database: str, data: Data
 ) -> dict[str, WantedService]:
     """Return the wanted services of a release, without labels about the deployment.
 

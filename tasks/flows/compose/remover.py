@@ -12,11 +12,13 @@ from tasks.core.compose.reconcile import short_reference
 from tasks.core.compose.record import BRANCH
 from tasks.core.compose.stages import DATABASE, SECRETS
 from tasks.core.environment import Holder, Owner, State
+from tasks.core.environment_data import seed_id
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.summary import EnvironmentSummary
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory, remove_record, write_record
+from tasks.flows.compose.shared_uploads import ComposeSharedUploads
 from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
@@ -78,6 +80,11 @@ class ComposeRemover:
             content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
             step = Step("remove", f"volume {name}", content)
             yield step, without_messages(partial(engine.remove_volume, name))
+        record, shared = inventory.record, ComposeSharedUploads(self.context)
+        id_ = seed_id(record.data) if record and record.shares else ""
+        if id_ and id_ in shared.unused(names.namespace):
+            step = Step("remove", f"uploads of seed {id_}", "no other branch shares them")
+            yield step, without_messages(partial(shared.remove, id_, names.namespace))
         # Last: an interrupted clean-up needs it to be finished.
         if inventory.records:
             step = Step("remove", f"record of {names.namespace}")

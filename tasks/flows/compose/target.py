@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.flows.compose.inspector import ComposeInspector
     from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.remover import ComposeRemover
+    from tasks.flows.compose.shared_uploads import ComposeSharedUploads
     from tasks.flows.compose.sleeper import ComposeSleeper
     from tasks.flows.compose.workshop import ComposeWorkshop
     from tasks.flows.target import Target
@@ -81,6 +82,13 @@ class _ComposeTarget:
         from tasks.flows.compose.workshop import ComposeWorkshop
 
         return ComposeWorkshop(self._context)
+
+    @cached_property
+    def uploads(self) -> ComposeSharedUploads:
+        """What branches share of a seed's uploads."""
+        from tasks.flows.compose.shared_uploads import ComposeSharedUploads
+
+        return ComposeSharedUploads(self._context)
 
     @cached_property
     def images(self) -> ComposeImages | None:

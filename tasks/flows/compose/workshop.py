@@ -16,6 +16,7 @@ from tasks.adapters.docker.layer import build_layer
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import PHP, QUIESCED
 from tasks.core.environment import Holder, Owner, Release
+from tasks.core.environment_data import begun
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.names import Names
 from tasks.flows.compose.context import ComposeContext
@@ -154,7 +155,7 @@ class ComposeWorkshop:
         for name in self.context.inventory(owner, names).shown:
             self.context.engine.remove_volume(name)
         request = _request(owner, names)
-        wanted = wanted_services(self.context, request, release, record.database, record.data)
+        wanted = wanted_services(self.context, request, release, record.database, begun(record))
         replaced = {name: wanted[name].fingerprint for name in SHOWING}
         record = replace(record, services={**record.services, **replaced})
         write_record(self.context.engine, owner, names, record)
@@ -176,7 +177,7 @@ class ComposeWorkshop:
         say: Say,
     ) -> None:
         compose_project = project(
-            *(self.context, _request(owner, names), release, record.database, record.data),
+            *(self.context, _request(owner, names), release, record.database, begun(record)),
             shows=shows,
         )
         self.context.secrets(names)

@@ -49,7 +49,7 @@ from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.foresee import foresee
 from tasks.flows.kubernetes.plan import ClusterPlan
-from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.kubernetes.planner import plan_deploy, with_uploads
 from tasks.flows.kubernetes.provisioning import (
     hand_over,
     wait_for_database,
@@ -64,6 +64,7 @@ from tasks.flows.kubernetes.releases import (
     roll_back_release,
 )
 from tasks.flows.kubernetes.replicas import keep_replicas
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
 from tasks.flows.kubernetes.sleeper import wake_for_deploy
 from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.takeover import check_takeover
@@ -81,6 +82,7 @@ class ClusterDeployer:
 
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
+        uploads: what branches share of a seed's.
         base: returns, for a public image's reference, one by digest.
         access_points: returns how many access points a file system of EFS has; None elsewhere.
     """
@@ -90,6 +92,7 @@ class ClusterDeployer:
         context: ClusterContext,
         *,
         find_images: FindImages,
+        uploads: ClusterSharedUploads,
         base: Callable[[str], str],
         access_points: Callable[[str], int] | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class ClusterDeployer:
         self._cluster = context.cluster
         self._helm = context.helm
         self._find_images = find_images
+        self._uploads = uploads
         self._base = base
         self._access_points = access_points
         self._fits: dict[str, Step | None] = {}
@@ -125,7 +129,11 @@ class ClusterDeployer:
             # What is refused leaves nothing behind. Under the lock it is planned again.
             plan = self.plan_deploy(request)
             record = ClusterRecord(
-                State.DEPLOYING, names.url, data=plan.data.choice, registry=plan.registry
+                State.DEPLOYING,
+                names.url,
+                data=plan.data.choice,
+                shares=plan.data.shares,
+                registry=plan.registry,
             )
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
@@ -145,7 +153,7 @@ class ClusterDeployer:
             UnfittingError: Helm would refuse to take over what is in an object's place.
             SuiteError: the cluster is not ready for it.
         """
-        plan = plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
+        plan = self._plan(request, self._find_images)
         if not plan.steps:
             return plan
         rendered = objects_of(self._render(plan, plan.values))
@@ -155,6 +163,18 @@ class ClusterDeployer:
             fit = self._fit(plan, rendered)
             plan = replace(plan, steps=(*filter(None, [fit]), *plan.steps))
         return plan
+
+    def _plan(self, request: Request, find_images: FindImages) -> ClusterPlan:
+        return plan_deploy(
+            self._context,
+            request,
+            find_images=find_images,
+            uploads=self._uploads,
+            base=self._base,
+        )
+
+    def _with_uploads(self, plan: ClusterPlan) -> ClusterPlan:
+        return with_uploads(self._context, plan, self._uploads)
 
     def _fit(self, plan: ClusterPlan, rendered: Sequence[Object]) -> Step | None:
         """Return that it fits, as asked once in a run: also before its namespace is made.
@@ -196,7 +216,7 @@ class ClusterDeployer:
         Raises:
             SuiteError: it failed; the message names the cause.
         """
-        names = plan.request.names
+        names, plan = plan.request.names, self._with_uploads(plan)
         # A run that was killed may have left its migration behind, whatever its release says.
         end_hooks(self._cluster, names.release, names.namespace)
         self._furnished(plan)
@@ -362,7 +382,7 @@ class ClusterDeployer:
             SuiteError: it failed; the message names the cause.
         """
         images = {"mautic": release.mautic, "nginx": release.nginx}
-        plan = plan_deploy(self._context, request, find_images=lambda _: images, base=self._base)
+        plan = self._with_uploads(self._plan(request, lambda _: images))
         self._context.check_lock(request.names)
         check_records(self._cluster, request.names.release, request.names.namespace)
         # A run that was killed while it did this has left no other trace.
@@ -403,6 +423,8 @@ class ClusterDeployer:
     def finish(self, plan: ClusterPlan) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
+        if plan.shares:
+            plan = self._with_uploads(plan)  # the same values as were rolled out
         self._context.check_lock(names)
         revision = revisions(self._cluster, names.release, names.namespace)[-1].number
         record = plan.before(State.READY).succeeded(

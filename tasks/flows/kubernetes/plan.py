@@ -32,6 +32,8 @@ class ClusterPlan(DeployPlan):
         kept_off: scheduled commands that the images cannot run, by name, and why.
         asleep: that the environment sleeps; None if it is awake.
         no_catcher: why there is no mail catcher although the values want one.
+        shared: the images with the uploads that it shares, by folder; none if they are not there.
+        not_shared: why it gets a copy of uploads that it was to share.
         steps: what happens, in order; empty when everything is as it should be.
     """
 
@@ -48,6 +50,8 @@ class ClusterPlan(DeployPlan):
     kept_off: Mapping[str, str] = field(default_factory=dict)
     asleep: Sleep | None = None
     no_catcher: str = ""
+    shared: Mapping[str, str] = field(default_factory=dict)
+    not_shared: str = ""
     steps: tuple[Step, ...] = ()
 
     @property
@@ -55,6 +59,11 @@ class ClusterPlan(DeployPlan):
         """Whether a Job has to create database and user on the server, or set a new password."""
         made_here = self.has_server and not self.provisioned
         return made_here and (self.is_first or "db_password" in self.seed)
+
+    @property
+    def shares(self) -> bool:
+        """Whether images with its seed's uploads have to be pushed, for the first time or again."""
+        return self.data.shares and not self.shared
 
     @property
     def quiesces(self) -> bool:
@@ -77,6 +86,7 @@ class ClusterPlan(DeployPlan):
             expires_at=self.expires_at,
             database=database,
             data=self.data.choice,
+            shares=self.data.shares,
             registry=self.registry,
         )
 
@@ -123,10 +133,18 @@ def decide(plan: ClusterPlan) -> Iterator[Step]:
         yield Step("keep off", f"cron {name}", reason)
     if plan.no_catcher:
         yield Step("keep off", "mail catcher", f"{plan.no_catcher}; mails are discarded")
+    yield from _uploads(plan)
     verb = "upgrade" if newest else "install"
     rolled_out = Step(verb, f"release {names.release}", _reason(plan))
     # What a migration clones is there before anything runs.
     yield from (*plan.filling, rolled_out) if plan.clones else (rolled_out, *plan.filling)
+
+
+def _uploads(plan: ClusterPlan) -> Iterator[Step]:
+    """Yield what is done for the uploads of a seed, or why that is not done."""
+    if plan.not_shared:
+        yield Step("copy", f"uploads of {plan.data.choice}", plan.not_shared)
+    yield from plan.sharing
 
 
 _LAST_DEPLOY = {

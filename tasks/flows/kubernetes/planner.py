@@ -8,13 +8,13 @@ from typing import Any
 
 from tasks.core import door
 from tasks.core.environment import Release
-from tasks.core.environment_data import SEED, choose, seed_database, seed_id
-from tasks.core.errors import EngineError, RegistryError
+from tasks.core.environment_data import SEED, Data, choose, seed_database, seed_id
+from tasks.core.errors import EngineError, RegistryError, SuiteError
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.entrance import branch_values
 from tasks.core.kubernetes.mail import catches_mail
 from tasks.core.kubernetes.manifests import PREFIX, SECRET
-from tasks.core.kubernetes.record import record_of
+from tasks.core.kubernetes.record import ClusterRecord, record_of
 from tasks.core.kubernetes.sleeping import rest_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import (
@@ -28,6 +28,7 @@ from tasks.flows.kubernetes.preflight import entrance_problems, preflight
 from tasks.flows.kubernetes.provisioning import provisioner_problems
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.seed_server import is_loaded, loads_seeds
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
 from tasks.flows.kubernetes.values import fingerprint, merge_values
 from tasks.flows.target import FindImages, Request
 
@@ -37,6 +38,7 @@ def plan_deploy(
     request: Request,
     *,
     find_images: FindImages,
+    uploads: ClusterSharedUploads,
     base: Callable[[str], str],
 ) -> ClusterPlan:
     """Return what a deploy would do; reads only.
@@ -44,6 +46,7 @@ def plan_deploy(
     Args:
         request: what is wanted.
         find_images: returns the images of a tag, by digest.
+        uploads: what branches share of a seed's.
         base: returns, for a public image's reference, one by digest.
 
     Raises:
@@ -61,6 +64,8 @@ def plan_deploy(
         resolve=request.resolve,
         check=request.check_data,
     )
+    data, not_shared = _shared(uploads, data, record)
+    shared = uploads.find(seed_id(data.choice)) if data.shares else {}
     clones = data.kind == SEED and loads_seeds(context)
     if clones and data.title:
         there = "is" if is_loaded(context, seed_id(data.choice)) else "is loaded first"
@@ -70,6 +75,8 @@ def plan_deploy(
         "seed": seed_database(data.choice, context.settings.project),
         "clone": clones,
     }
+    if shared:
+        values["media"] = {"seed": shared}
     merged = merge_values(context.root, own.values, values)
     images = context.settings.images
     kept_off = dict(unsupported_crons(merged, images.php, images.mautic))
@@ -116,10 +123,46 @@ def plan_deploy(
         no_catcher=no_catcher,
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
         data=data,
+        shared=shared,
+        not_shared=not_shared,
         clones=clones,
         snapshot=request.snapshot(record, release),
     )
     return replace(plan, steps=tuple(decide(plan)))
+
+
+def with_uploads(
+    context: ClusterContext, plan: ClusterPlan, uploads: ClusterSharedUploads
+) -> ClusterPlan:
+    """Return a plan with the images of the uploads that it shares, as they are there by now.
+
+    Raises:
+        SuiteError: they are not, or the registry cannot be asked.
+    """
+    if not plan.data.shares:
+        return plan
+    shared = uploads.find(seed_id(plan.data.choice))
+    if not shared:
+        raise SuiteError(
+            f"the uploads of {plan.data.choice} are not in the registry (any more)",
+            hint=f"put them there: inv deploy {plan.request.names.options}",
+        )
+    values = {**plan.values, "media": {"seed": shared}}
+    own = fingerprint(context.root, context.own.values, values)
+    return replace(plan, values=values, shared=shared, fingerprint=own)
+
+
+def _shared(
+    uploads: ClusterSharedUploads, data: Data, record: ClusterRecord | None
+) -> tuple[Data, str]:
+    """Return the data with whether uploads are shared, and why not although they were to be.
+
+    Where it has begun with them it stays so: rows of assets may lead there already.
+    """
+    if record and record.data == data.choice and (record.shares or record.current):
+        return replace(data, shares=record.shares), ""
+    problem = uploads.problem() if data.shares else ""
+    return replace(data, shares=data.shares and not problem), problem
 
 
 def _platform(context: ClusterContext, merged: Mapping[str, Any]) -> Iterator[str]:

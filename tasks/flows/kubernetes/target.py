@@ -13,8 +13,10 @@ from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.remover import ClusterRemover
 from tasks.flows.kubernetes.seed_server import ClusterSeedServer
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
 from tasks.flows.kubernetes.sleeper import ClusterSleeper
 from tasks.flows.kubernetes.workshop import ClusterWorkshop
+from tasks.flows.registry_port import Registry
 from tasks.flows.target import FindImages, Target
 
 
@@ -30,6 +32,7 @@ class _ClusterTarget:
     sleeper: ClusterSleeper
     workshop: ClusterWorkshop
     seeds: ClusterSeedServer
+    uploads: ClusterSharedUploads
     images: None = None
 
 
@@ -37,6 +40,7 @@ def kubernetes_target(
     context: ClusterContext,
     *,
     find_images: FindImages,
+    registry: Callable[[], Registry],
     base: Callable[[str], str],
     access_points: Callable[[str], int] | None = None,
 ) -> Target[ClusterPlan]:
@@ -44,11 +48,13 @@ def kubernetes_target(
 
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
+        registry: returns the registry that they are in.
         base: returns, for a public image's reference, one by digest.
         access_points: returns how many access points a file system of EFS has; None elsewhere.
     """
+    uploads = ClusterSharedUploads(context, registry)
     deployer = ClusterDeployer(
-        context, find_images=find_images, base=base, access_points=access_points
+        context, find_images=find_images, uploads=uploads, base=base, access_points=access_points
     )
     return _ClusterTarget(
         deployer,
@@ -59,4 +65,5 @@ def kubernetes_target(
         ClusterSleeper(context),
         ClusterWorkshop(context, deployer),
         ClusterSeedServer(context),
+        uploads,
     )

@@ -167,7 +167,7 @@ output "node_security_group_id" {
 }
 
 output "registry_url" {
-  description = "Host and path below which the repositories mautic, nginx and cache live."
+  description = "Host and path below which the repositories mautic, nginx, seed-* and cache live."
   value       = module.registry.url
 }
 

@@ -67,7 +67,7 @@ variable "branch_refs" {
 }
 
 variable "repository_arns" {
-  description = "ECR repositories that jobs push to and clean up: mautic, nginx, cache."
+  description = "ECR repositories that jobs push to and clean up: mautic, nginx, seed-*, cache."
   type        = map(string)
 
   validation {

@@ -1,5 +1,6 @@
 locals {
-  images = toset(["mautic", "nginx"])
+  # Those of seeds hold the uploads that branches share, one for each of their folders; in the clear, as pictures are.
+  images = toset(["mautic", "nginx", "seed-dashboards", "seed-files", "seed-images"])
 }
 
 resource "aws_ecr_repository" "image" {

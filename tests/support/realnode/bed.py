@@ -255,9 +255,15 @@ class Bed:
         """Return the uid of each pod of a branch, by name."""
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods(branch)}
 
-    def get(self, branch: str, path: str) -> tuple[int, str]:
-        """Return the site's response to a GET through the API server, behind its door."""
-        names = self.names(branch)
+    def get(self, branch: str, path: str, names: Names | None = None) -> tuple[int, str]:
+        """Return the site's response to a GET through the API server, behind its door.
+
+        Args:
+            branch: a branch of `dev`.
+            path: what is asked for.
+            names: those of another environment's branch.
+        """
+        names = names or self.names(branch)
         secret = self.cluster.get("Secret", "mautic", names.namespace)
         assert secret
         password = base64.b64decode(secret["data"][door.KEY]).decode()

@@ -117,6 +117,21 @@ def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: li
     assert woken == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "uploads", "shares"),
+    [("share", True, True), ("share", False, False), ("copy", True, False)],
+)
+def test_the_uploads_of_a_seed_are_shared_where_the_settings_say_so(
+    setting: str, uploads: bool, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SimpleNamespace(seed=SimpleNamespace(id="1"), title="a seed", has_uploads=uploads)
+    monkeypatch.setattr(beginning, "find_seed", lambda *_: source)
+    settings = SimpleNamespace(seeds=SimpleNamespace(uploads=setting))
+    session = cast("Session", SimpleNamespace(settings=settings))
+    found = beginning.find(session, NAMES, "seed:1")
+    assert (found.choice, found.title, found.shares) == ("seed:1", "from a seed", shares)
+
+
 def test_whether_there_is_such_data_is_asked_without_waking_anybody(
     woken: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

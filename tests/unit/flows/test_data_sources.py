@@ -19,7 +19,7 @@ from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.seeds import DATA, UPLOADS, complete_manifest, new_id, read_manifest
-from tasks.flows.data import ADMINISTERED, Place, SeedSource, mask, plant
+from tasks.flows.data import ADMINISTERED, Place, SeedSource, mask, plant, share
 
 KEY = "ab" * 32
 CONTENT = [b"one" * 100_000, b"two"]
@@ -150,6 +150,61 @@ def test_a_seed_s_uploads_come_alone_where_the_server_has_its_rows(
 ) -> None:
     source.put_uploads(place, console)
     assert [words[-1] for words, _ in container.asked] == ["stage", "place"]
+
+
+def test_shared_uploads_are_not_copied_and_its_rows_lead_to_them(
+    source: SeedSource, place: Place, container: Container, console: Console, tmp_path: Path
+) -> None:
+    (tmp_path / ID / UPLOADS).unlink()
+    shared = replace(source, shared=True)
+    shared.check(console)
+    shared.stage(place, console)
+    shared.put(place, console)
+    (before, _), (words, sent) = container.asked
+    assert before == ("mautic", "uploads", "begin")
+    assert words[-2:] == ("sow", "migrate")
+    assert json.loads(sent.split(b"\n", 2)[1])["shared"] is True
+    # Those of a seed on the branch's server.
+    container.asked.clear()
+    shared.put_uploads(place, console)
+    assert [words for words, _ in container.asked] == [before]
+
+
+@dataclass
+class Shelf:
+    """Stands for what fills the volumes that branches share."""
+
+    status: int = 0
+    sent: bytes = b""
+    asked: tuple[str, str] = ("", "")
+
+    def fill(
+        self, id_: str, image: str, source: Iterable[bytes], on_line: Callable[[str], None]
+    ) -> int:
+        self.asked, self.sent = (id_, image), b"".join(source)
+        on_line("uploads: the seed is damaged, cut off, or of another key")
+        return self.status
+
+    def unused(self) -> list[str]:
+        return []
+
+    def remove(self, id_: str) -> None:
+        """There is nothing."""
+
+
+def test_what_is_shared_is_read_as_a_copy_is(
+    source: SeedSource, console: Console, tmp_path: Path
+) -> None:
+    shelf = Shelf()
+    share(shelf, source, "the image", console)
+    line, _, content = shelf.sent.partition(b"\n")
+    assert (shelf.asked, content) == ((ID, "the image"), PICTURES)
+    assert json.loads(line) == {"key": KEY, "bytes": len(PICTURES), "sha256": "ef" * 32}
+    shelf.status = 1
+    with pytest.raises(SuiteError, match="the seed is damaged"):
+        share(shelf, source, "the image", console)
+    with pytest.raises(SuiteError, match="has no uploads"):
+        share(shelf, bare(tmp_path / "bare"), "the image", console)
 
 
 @pytest.mark.parametrize("part", [DATA, UPLOADS])

@@ -43,6 +43,9 @@ class Bringer:
     def plant(self, plan: DeployPlan) -> None:
         self.deployer.note(f"plant {plan.data.choice}")
 
+    def share(self, plan: DeployPlan) -> None:
+        self.deployer.note(f"share uploads of {plan.data.choice}")
+
     def upload(self, plan: DeployPlan) -> None:
         self.deployer.note(f"upload of {plan.data.choice}")
 
@@ -107,6 +110,19 @@ def test_what_the_migration_clones_is_loaded_before_and_not_put_in_once_more(
     assert deployer.seen == planted
     deploy(deployer, tmp_path)
     assert deployer.seen[len(planted) :] == [*PLANNED, *SMOKE, "finish", "unlock"]
+
+
+@pytest.mark.parametrize("clones", [False, True])
+def test_shared_uploads_are_there_before_anything_mounts_them(tmp_path: Path, clones: bool) -> None:
+    shared = replace(SEEDED, data=replace(SEEDED.data, shares=True), clones=clones)
+    deployer = FakeDeployer(plan=shared)
+    deploy(deployer, tmp_path)
+    begun = [*BEGUN, "share uploads of seed:1"]
+    assert deployer.seen[: len(begun)] == begun
+    assert deployer.seen.index("apply") >= len(begun)
+    deployer.seen.clear()
+    deploy(deployer, tmp_path)
+    assert deployer.seen == [*PLANNED, *SMOKE, "finish", "unlock"]
 
 
 def test_a_choice_whose_seed_cannot_be_loaded_is_remembered_all_the_same(tmp_path: Path) -> None:

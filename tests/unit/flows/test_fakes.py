@@ -13,7 +13,12 @@ from tasks.flows.target import Deployer, Remover
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeRemover
 from tests.support.fakes_images import FakeRegistry, image_digest
-from tests.support.registry_contract import check_attachments, check_images, check_registry
+from tests.support.registry_contract import (
+    check_attachments,
+    check_images,
+    check_layers,
+    check_registry,
+)
 
 
 def test_the_registry() -> None:
@@ -33,6 +38,7 @@ def test_the_registry() -> None:
         for each in registries:
             each.images.clear()
         check(registry, push)
+    check_layers(FakeRegistry())
 
 
 @pytest.fixture(params=["played", "Compose"])

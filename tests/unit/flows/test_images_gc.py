@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import ClusterError
+from tasks.core.errors import ClusterError, RegistryError
 from tasks.core.images.retention import ImageUse, Policies, StoredImage
 from tasks.flows.images_gc import (
     ImageSources,
@@ -156,8 +156,42 @@ def test_images_are_read_before_branches_and_branches_before_environments(fake: 
     fake.plan(fake.sources(registry=Registry(seen=fake.seen)))
     assert fake.seen == [
         *("images of mautic", "images of nginx"),
+        *("images of seed-dashboards", "images of seed-images", "images of seed-files"),
         *("remote branches", "environments"),
     ]
+
+
+def test_uploads_of_a_seed_go_when_no_branch_shares_them(fake: Fake) -> None:
+    shared, left = "seed.20260102t030405", "seed.20260101t030405"
+    for name in ("seed-images", "seed-files"):
+        fake.registry.push(name, shared, digest(f"{name} shared"))
+        fake.registry.push(name, left, digest(f"{name} left"))
+    fake.uses.append(use("main", shares=frozenset({shared})))
+    sweep = fake.plan()
+    assert {step.subject for step in sweep.steps} >= {"1 images of seed-images"}
+    fake.run(sweep)
+    assert list(fake.registry.images["seed-images"]) == [shared]
+    assert list(fake.registry.images["seed-files"]) == [shared]
+    # It may be anybody's whose record cannot be read.
+    fake.uses[1:] = [use("broken", problem="damaged")]
+    assert not [one for one in fake.plan().going if one.repository.startswith("seed-")]
+    fake.uses.pop()
+    assert len([one for one in fake.plan().going if one.repository.startswith("seed-")]) == 2
+
+
+def test_a_registry_without_a_place_for_uploads_is_swept_all_the_same(fake: Fake) -> None:
+    class Registry(FakeRegistry):
+        def stored(
+            self, repository: str, times: Mapping[str, datetime] | None = None
+        ) -> list[StoredImage]:
+            if repository.startswith("seed-"):
+                raise RegistryError("there is no such repository")
+            return super().stored(repository, times)
+
+    registry = Registry(images=fake.registry.images, times=fake.registry.times, seen=fake.seen)
+    sweep = fake.plan(fake.sources(registry=registry))
+    assert {image.digest for image in sweep.going} == {digest("a"), digest("d")}
+    assert sweep.problems == ("seed-dashboards: there is no such repository",)
 
 
 @pytest.mark.parametrize("private", [False, True])

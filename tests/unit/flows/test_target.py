@@ -8,6 +8,8 @@ import pytest
 
 from tasks.core.environment import Record, Release, State
 from tasks.core.errors import InputError, NoImageError, RefusedError
+from tasks.core.images.retention import ImageUse
+from tasks.flows.target import recorded_use
 from tests.support.fakes import NAMES, RELEASE, REQUEST, a_record
 
 FOUND = {"mautic": "m@sha256:found", "nginx": "n@sha256:found"}
@@ -85,3 +87,12 @@ def test_a_rollback_takes_no_release_that_the_branch_never_had() -> None:
         request.release(a_record(State.READY, OLD, NEW), images)
     assert caught.value.hint
     assert caught.value.hint.startswith("deployed so far: old, new; ")
+
+
+def test_a_record_names_the_uploads_that_its_branch_shares() -> None:
+    seeded = replace(a_record(), data="seed:20260102t030405")
+    for record, shares in (
+        (replace(seeded, shares=True), {"seed.20260102t030405"}),
+        (seeded, set()),
+    ):
+        assert recorded_use(ImageUse("dev", "x"), record, held=False).shares == shares

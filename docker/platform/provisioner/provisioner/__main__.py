@@ -5,6 +5,9 @@
     python -m provisioner plant     in the pod of `operate`, for a deploy: load the seed on stdin,
                                     behind a line of JSON with its id, key and bytes
     python -m provisioner load      what `plant` starts for it
+    python -m provisioner unseal    in the pod of `operate`, for a deploy: decrypt the uploads on
+                                    stdin, behind such a line, to stdout; it says so when it is
+                                    ready to read
     python -m provisioner lend      in the pod of `operate`, for a copy: let a user of its own read
                                     the database of the namespace on stdin. A line of JSON on
                                     stdout tells of both; the user goes when stdin ends or has a
@@ -52,9 +55,10 @@ HEALTH = "http://0.0.0.0:8080/healthz"
 def main(argv: list[str]) -> int:
     """Run a command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    commands = {"operate": _operate, "setup": _setup, "plant": _plant, "load": _load, "lend": _lend}
+    commands = {"operate": _operate, "setup": _setup, "plant": _plant, "load": _load}
+    commands |= {"unseal": _unseal, "lend": _lend}
     if len(argv) != 1 or argv[0] not in commands:
-        print("say operate, setup, plant or lend", file=sys.stderr)  # noqa: T201
+        print("say operate, setup, plant, unseal or lend", file=sys.stderr)  # noqa: T201
         return USAGE
     try:
         return commands[argv[0]]()
@@ -92,12 +96,16 @@ def _plant() -> int:
     leaves some is not told, and the deploy would wait for it.
     """
     status = subprocess.run(LOAD, check=False).returncode
-    while os.read(sys.stdin.fileno(), CHUNK_BYTES):
-        pass
+    _take_the_rest()
     if status < 0:
         _say_of_seed(f"what loads the seed was ended by signal {-status}")
         return FAILED
     return status
+
+
+def _take_the_rest() -> None:
+    while os.read(sys.stdin.fileno(), CHUNK_BYTES):
+        pass
 
 
 def _say_of_seed(text: str) -> None:
@@ -115,6 +123,28 @@ def _load() -> int:
     except (SeedError, ServerError, ClusterError) as error:
         _say_of_seed(str(error))
         return FAILED
+    return 0
+
+
+def _unseal() -> int:
+    """Decrypt uploads; where that fails, take the rest of them as well, as ``_plant`` does."""
+    from provisioner.seed_file import SeedError
+    from provisioner.seeds import unseal
+
+    def say(text: str) -> None:
+        print(f"unseal: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    rules, _ = _rules_and_address()
+    # Whoever calls it waits for this: a provisioner that does not know it says something else.
+    say("ready")
+    try:
+        with open(sys.stdout.fileno(), "wb", closefd=False) as out:
+            unseal(rules.seed_key, sys.stdin.buffer, out.write, say)
+    except SeedError as error:
+        say(str(error))
+        return FAILED
+    finally:
+        _take_the_rest()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A seed as it is kept: SQL, a statement a line, compressed and encrypted.
+"""A seed as it is kept: SQL, a statement a line, or a tar of uploads; compressed and encrypted.
 
 docker/mautic/php/seed_file.php writes it, and says what it looks like.
 """
@@ -45,7 +45,7 @@ def statements(file: BinaryIO, key: bytes, size: int) -> Iterator[bytes]:
         SeedError: it is none, not whole, or holds another statement.
     """
     pending = b""
-    for text in _parts(file, key, size):
+    for text in parts(file, key, size):
         *lines, pending = (pending + text).split(b"\n")
         for line in lines:
             statement = _OPENING[1] if line == _FORMER else line
@@ -58,8 +58,11 @@ def statements(file: BinaryIO, key: bytes, size: int) -> Iterator[bytes]:
         raise SeedError("the seed ends in the middle of a statement")
 
 
-def _parts(file: BinaryIO, key: bytes, size: int) -> Iterator[bytes]:
-    """Yield the SQL in parts: what has come is right, but more may be missing."""
+def parts(file: BinaryIO, key: bytes, size: int) -> Iterator[bytes]:
+    """Yield what is in it, part by part: what has come is right, but more may be missing.
+
+    Arguments and errors as for ``statements``.
+    """
     start = len(MAGIC) + sodium.crypto_secretstream_xchacha20poly1305_HEADERBYTES
     header, left = file.read(start), size - start
     if len(header) != start or not header.startswith(MAGIC):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import BinaryIO, Protocol
 
 from provisioner.cluster import Kubernetes, SeedRecord
-from provisioner.seed_file import SeedError, statements
+from provisioner.seed_file import SeedError, parts, statements
 
 log = logging.getLogger("provisioner")
 
@@ -66,12 +66,45 @@ class Order:
         raise SeedError("stdin must begin with a line of JSON: id, key, bytes")
 
 
+def order_in(file: BinaryIO, fingerprint: str) -> Order:
+    """Return the order that a file begins with.
+
+    Args:
+        fingerprint: SHA-256 of the key of the project's seeds, in hexadecimal: what nobody has made
+            who has another one.
+
+    Raises:
+        SeedError: it begins with none, or with one of another key.
+    """
+    order = Order.from_line(file.readline(LINE_MAX))
+    if hashlib.sha256(order.key).hexdigest() != fingerprint:
+        raise SeedError("the platform takes seeds of another key, or none")
+    return order
+
+
+def unseal(fingerprint: str, file: BinaryIO, take: Callable[[bytes], object], say: Say) -> None:
+    """Decrypt the uploads of a seed that come behind their order.
+
+    Args:
+        fingerprint: as for ``order_in``.
+        file: where they are read from.
+        take: called with each part of their tar; it is whole only if this ends without an error.
+        say: told when the order was read.
+
+    Raises:
+        SeedError: they are none, not whole, or not of the platform's key.
+    """
+    order = order_in(file, fingerprint)
+    say(f"uploads of seed {order.seed}")
+    for part in parts(file, order.key, order.size):
+        take(part)
+
+
 class Seeds:
     """Loads seeds, and drops them.
 
     Args:
-        key: SHA-256 of the key of the project's seeds, in hexadecimal: what nobody has made who
-            has another one.
+        key: SHA-256 of the key of the project's seeds, as for ``order_in``.
     """
 
     def __init__(self, key: str, server: SeedServer, cluster: Kubernetes) -> None:
@@ -87,9 +120,7 @@ class Seeds:
             ServerError: the database server is away, or refuses.
             ClusterError: the API server is away, or refuses.
         """
-        order = Order.from_line(file.readline(LINE_MAX))
-        if hashlib.sha256(order.key).hexdigest() != self._key:
-            raise SeedError("the platform takes seeds of another key, or none")
+        order = order_in(file, self._key)
         # Recorded before: what is cut off is found and dropped.
         asked = SeedRecord(order.seed, "loading", _now())
         known = self._cluster.seed(order.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -90,6 +91,23 @@ def test_one_that_leaves_some_of_its_input_ends(pipe: Pipe) -> None:
     endless = iter(lambda: MORE, b"")
     assert pipe("read -r line; exit 3", source=iter([b"line\n", MORE])) == 3
     assert pipe("read -r line; exit 3", source=(part + b"\n" for part in endless)) == 3
+
+
+def test_one_writes_as_it_reads_whoever_takes_it_slowly(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_exec, "PIPE_SILENT_SECONDS", 60.0)
+    came = 0
+
+    def take(part: bytes) -> None:
+        nonlocal came
+        if not came:
+            time.sleep(2)  # until all that lies between is full, both ways
+        came += len(part)
+
+    size = 48 * len(MORE)
+    assert pipe(f"head -c {size}", source=itertools.repeat(MORE, 48), take=take) == 0
+    assert came == size
 
 
 def test_one_whose_source_fails_is_let_go(pipe: Pipe, tmp_path: Path) -> None:

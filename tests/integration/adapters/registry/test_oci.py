@@ -19,10 +19,21 @@ from typing import Any
 import pytest
 
 from tasks.adapters.registry.attachments import Attachment, attachment_tag
-from tasks.adapters.registry.oci import INDEX, OciRegistry, RequestLimits, UnreachableError
+from tasks.adapters.registry.oci import (
+    INDEX,
+    PART_BYTES,
+    OciRegistry,
+    RequestLimits,
+    UnreachableError,
+)
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
-from tests.support.registry_contract import check_attachments, check_images, check_registry
+from tests.support.registry_contract import (
+    check_attachments,
+    check_images,
+    check_layers,
+    check_registry,
+)
 from tests.support.serving import Serving
 
 ENOUGH_BYTES = 64 << 20
@@ -55,6 +66,17 @@ def test_files_are_attached_to_an_image(place: OciRegistry) -> None:
         return digest
 
     check_attachments(place, push)
+
+
+def test_a_layer_becomes_an_image_part_by_part(place: OciRegistry) -> None:
+    check_layers(place)
+    _, manifest = place.manifest("seed-images", "seed.1")
+    (layer,) = json.loads(manifest)["layers"]
+    content = place.blob("seed-images", layer["digest"])
+    assert len(content) == layer["size"] > PART_BYTES
+    assert layer["digest"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    config = json.loads(place.blob("seed-images", json.loads(manifest)["config"]["digest"]))
+    assert config["rootfs"]["diff_ids"] == [layer["digest"]]
 
 
 def test_images_are_listed_and_removed_by_digest(place: OciRegistry) -> None:

@@ -99,6 +99,34 @@ def test_age_and_tags(tags: tuple[str, ...], at: datetime | None, expected: Keep
     assert rules(image("a", *tags, at=at)) == [expected]
 
 
+UPLOADS = "seed.20260102t030405"
+
+
+@pytest.mark.parametrize(
+    ("uses", "at", "expected"),
+    [
+        ((), OLD, KeepingRule.NONE),
+        ((), NOW - timedelta(minutes=119), KeepingRule.YOUNG),
+        # Whoever shares them was recorded before they were pushed.
+        ((), None, KeepingRule.NONE),
+        ((use(shares=frozenset({UPLOADS})),), None, KeepingRule.SHARED),
+        ((use(shares=frozenset({"seed.20260102t030406"})),), OLD, KeepingRule.NONE),
+        ((use(problem="damaged"), use("other")), OLD, KeepingRule.UNREADABLE),
+        ((use(busy=True),), OLD, KeepingRule.NONE),
+    ],
+)
+def test_a_seed_s_uploads_are_kept_while_a_branch_shares_them(
+    uses: tuple[ImageUse, ...], at: datetime | None, expected: KeepingRule
+) -> None:
+    assert rules(image("a", UPLOADS, at=at, repository="seed-images"), uses=uses) == [expected]
+
+
+def test_another_registry_s_branch_shares_nothing_here() -> None:
+    other = use(shares=frozenset({UPLOADS}), registries=frozenset({"elsewhere"}))
+    assert other.seen_from("here").shares == frozenset()
+    assert other.seen_from("elsewhere").shares == {UPLOADS}
+
+
 def test_policies_keep_by_number_by_age_and_for_ever() -> None:
     versions = [image(f"v{n}", f"v{n}", at=OLD + timedelta(days=n)) for n in range(5)]
     kept = tuple(map(parse_policy, ("v* newest 2", "keep-*", "r* for 29d")))

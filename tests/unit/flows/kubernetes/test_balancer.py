@@ -13,6 +13,7 @@ import pytest
 from tasks.core.errors import SuiteError
 from tasks.flows.kubernetes.balancer import balancer
 from tasks.flows.kubernetes.deployer import ClusterDeployer
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
 from tests.support.controlplane import Pki
 from tests.support.fakes_cluster import (
     NAMES,
@@ -21,6 +22,7 @@ from tests.support.fakes_cluster import (
     FakeHelm,
     a_cluster_context,
 )
+from tests.support.fakes_images import FakeRegistry
 from tests.support.serving import Serving
 
 ASKED = "https://previews.auth.eu-west-3.amazoncognito.com/oauth2/authorize"
@@ -89,7 +91,12 @@ def test_a_deployer_asks_the_load_balancer_for_a_stranger(
     pool = {"user_pool_arn": arn, "client_id": "4f9ab", "domain": "previews"}
     for more, host in (({"door": "oidc", "door_oidc": pool}, urlsplit(ASKED).hostname), ({}, "")):
         context, _ = a_cluster_context(_cluster(served.port), FakeHelm(), tmp_path, **more)
-        deployer = ClusterDeployer(context, find_images=lambda _: {}, base=str)
+        deployer = ClusterDeployer(
+            context,
+            find_images=lambda _: {},
+            uploads=ClusterSharedUploads(context, FakeRegistry),
+            base=str,
+        )
         assert (deployer.has_door, deployer.login_host) == (True, host)
         if host:
             answer = deployer.get(NAMES, "/s/login", stranger=True)

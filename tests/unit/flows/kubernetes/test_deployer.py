@@ -35,10 +35,13 @@ from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.deployer import AGAIN_SECONDS, ClusterDeployer
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.releases import HOOK
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
 from tasks.flows.kubernetes.takeover import UnfittingError
+from tasks.flows.seed_images import find_images
 from tests.support.clock import PlayedClock
 from tests.support.fakes import ME, NAMES, RELEASE, REQUEST, Calls, a_console
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
+from tests.support.fakes_images import FakeRegistry
 from tests.support.suite import ROOT
 
 KEYS = (
@@ -115,6 +118,7 @@ class Bench:
     deployer: ClusterDeployer
     told: list[str]
     lock: Calls
+    registry: FakeRegistry
     migrating: bool = False
     passwords: list[str] = field(default_factory=list)
 
@@ -192,8 +196,10 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     server = {"host": "db.example.org"}
     context, told = a_cluster_context(helm.cluster, helm, tmp_path, database=server)
     context.locks[NAMESPACE] = lock  # type: ignore[assignment]
-    deployer = ClusterDeployer(context, find_images=lambda _: IMAGES, base=str)
-    made = Bench(helm, PlayedClock(), deployer, told, lock)
+    registry = FakeRegistry()
+    uploads = ClusterSharedUploads(context, lambda: registry)
+    deployer = ClusterDeployer(context, find_images=lambda _: IMAGES, uploads=uploads, base=str)
+    made = Bench(helm, PlayedClock(), deployer, told, lock, registry)
 
     def track(
         *_: object,
@@ -240,6 +246,23 @@ def test_the_release_is_given_its_secret_by_name_and_version_only(bench: Bench) 
     version = stored["metadata"]["resourceVersion"]
     assert version
     assert bench.helm.values == {**FIRST.values, "secret": {"name": "mautic", "version": version}}
+
+
+def test_uploads_that_were_pushed_since_the_plan_was_made_are_mounted_and_recorded(
+    bench: Bench,
+) -> None:
+    shared = replace(FIRST, data=Data("seed:20260102t030405", "a seed", shares=True))
+    with pytest.raises(SuiteError, match="are not in the registry"):
+        bench.apply(shared)
+    assert bench.record
+    assert bench.record.shares
+    for folder in ("files", "images", "dashboards"):
+        bench.registry.push(f"seed-{folder}", "seed.20260102t030405", f"sha256:{folder}")
+    bench.apply(shared)
+    there = find_images(bench.registry, "20260102t030405")
+    assert bench.helm.values["media"] == {"seed": there}
+    bench.deployer.finish(shared)
+    assert bench.record.fingerprint not in {"", shared.fingerprint}
 
 
 def test_an_update_without_a_migration_quiesces_nothing(bench: Bench) -> None:

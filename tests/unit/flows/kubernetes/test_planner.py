@@ -28,10 +28,13 @@ from tasks.core.server_snapshots import SnapshotOrder
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.kubernetes.shared_uploads import ClusterSharedUploads
+from tasks.flows.seed_images import find_images
 from tasks.flows.server_snapshots import ServerSnapshots
 from tasks.flows.target import Request
 from tests.support.fakes import NAMES, REQUEST
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
+from tests.support.fakes_images import FakeRegistry
 from tests.support.suite import ROOT
 
 KEYS = (
@@ -67,6 +70,7 @@ class Bench:
     lacking: SuiteError | None = None
     php: str = "8.4"
     more: Mapping[str, Any] = field(default_factory=dict)
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
 
     def plan(self, request: Request = REQUEST) -> ClusterPlan:
         """Return a plan; whatever becomes of it, nothing has been written."""
@@ -77,7 +81,13 @@ class Bench:
         context, titles = a_cluster_context(self.cluster, self.helm, self.root, php=self.php, **own)
         self.cluster.asked.clear()
         try:
-            return plan_deploy(context, request, find_images=self._images, base=self._base)
+            return plan_deploy(
+                context,
+                request,
+                find_images=self._images,
+                uploads=ClusterSharedUploads(context, lambda: self.registry),
+                base=self._base,
+            )
         finally:
             assert (self.cluster.seen, self.helm.seen, titles) == ([], [], [])
             self.masked = context.redactor("planted") != "planted"
@@ -607,6 +617,67 @@ def test_a_platform_that_takes_seeds_loads_it_once(bench: Bench, state: str, tol
     assert plan.values["data"]["clone"]
     (fill,) = plan.filling
     assert fill.reason == f"from seed {ID}, which {told} on the server"
+
+
+SHARED = replace(
+    SEEDED, resolve=lambda choice: Data(f"{choice}:{ID}", f"from seed {ID}", shares=True)
+)
+
+
+def a_platform_that_decrypts(bench: Bench, kubelet: str = "v1.36.2") -> None:
+    bench.provisioner = IMAGE
+    rules = json.dumps({"seedKey": "ab", "unseals": True})
+    a_provisioner(bench, **{"floor.json": "{}", "rules.json": rules})
+    info = {"kubeletVersion": kubelet, "containerRuntimeVersion": "containerd://2.1.9"}
+    bench.cluster.keep({"kind": "Node", "metadata": {"name": "a"}, "status": {"nodeInfo": info}})
+
+
+def push_uploads(bench: Bench) -> dict[str, str]:
+    for folder in ("files", "images", "dashboards"):
+        bench.registry.push(f"seed-{folder}", f"seed.{ID}", f"sha256:{folder}")
+    return find_images(bench.registry, ID)
+
+
+def test_a_branch_mounts_the_uploads_that_the_registry_has(bench: Bench) -> None:
+    bench.server = True
+    a_platform_that_decrypts(bench)
+    plan = bench.plan(SHARED)
+    assert (plan.shares, plan.before(State.DEPLOYING).shares) == (True, True)
+    assert "media" not in plan.values
+    assert [step.verb for step in plan.steps if "uploads" in step.subject] == ["share"]
+    there = push_uploads(bench)
+    plan = bench.plan(SHARED)
+    assert (plan.shares, plan.values["media"]) == (False, {"seed": there})
+    assert [step.verb for step in plan.steps if "uploads" in step.subject] == []
+
+
+def test_where_uploads_cannot_be_shared_the_plan_says_why_they_are_copied(bench: Bench) -> None:
+    bench.server = True
+    a_platform_that_decrypts(bench, kubelet="v1.34.9")
+    push_uploads(bench)
+    plan = bench.plan(SHARED)
+    assert (plan.shares, plan.data.shares, plan.before(State.DEPLOYING).shares) == (False,) * 3
+    assert "media" not in plan.values
+    assert [(step.verb, step.reason) for step in plan.steps if "uploads" in step.subject] == [
+        ("copy", "node a has kubelet v1.34.9, and images are mounted from 1.35 on")
+    ]
+
+
+def test_a_branch_that_shares_stays_so_and_gets_anew_what_the_registry_lost(bench: Bench) -> None:
+    push_uploads(bench)
+    bench.store(*KEYS)
+    bench.helm.record("deployed")
+    begun = replace(FIRST, data=f"seed:{ID}", shares=True)
+    # A first deploy that failed may have left rows that lead to them.
+    bench.remember(begun)
+    plan = bench.plan(SHARED)
+    assert plan.data.shares
+    bench.remember(begun.succeeded(plan.release, 1, plan.fingerprint))
+    assert bench.plan().steps == ()
+    bench.registry.images.clear()
+    plan = bench.plan()
+    assert plan.shares
+    assert plan.steps[0].verb == "share"
 
 
 def test_data_that_is_there_is_not_looked_for(bench: Bench) -> None:
