@@ -148,6 +148,16 @@ def test_a_folder_that_was_removed_is_filled_anew(
     assert status == 78, said
 
 
+def test_where_something_was_mounted_is_in_nobody_s_way(shelf: Shelf) -> None:
+    """As in a branch that was to share and has got a copy instead: root has made the places."""
+    argv = shelf.argv(*(f"{MEDIA}/{folder}/seed" for folder in FOLDERS))
+    argv[argv.index("--entrypoint=mautic")] = "--entrypoint=mkdir"
+    subprocess.run([*argv[:2], "--user=0", *argv[2:]], check=True, capture_output=True)
+    status, said = shelf.fill(shelf.sealed)
+    assert status == 0, said
+    assert shelf.found() == FILES
+
+
 def test_of_several_at_once_one_fills(shelf: Shelf) -> None:
     argv = shelf.argv("uploads", "fill")
     pipe = subprocess.PIPE

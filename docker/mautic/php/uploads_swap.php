@@ -69,6 +69,10 @@ final class UploadsSwap
     private function move(string $from, string $to): void
     {
         foreach (Media::entries($from) as $name) {
+            // Where a seed's files were mounted an empty folder is left, which is root's and cannot be moved.
+            if (Media::SEED === $name && @rmdir(Media::path($from, $name))) {
+                continue;
+            }
             [$source, $target] = [Media::path($from, $name), Media::path($to, $name)];
             // A run that was killed may have moved one of this name before.
             if (file_exists($target)) {
