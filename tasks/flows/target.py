@@ -101,6 +101,21 @@ class Request:
             return None
         return self.server.order(self.names, current, release)
 
+    def require_uploads(self, data: Data) -> None:
+        """Refuse what could not bring back the uploads that a branch shares, before it begins.
+
+        Raises:
+            InputError: its seed, or the seed's key, is not there.
+        """
+        try:
+            self.resolve(data.choice)
+        except SuiteError as error:
+            raise InputError(
+                f"the uploads of {data.choice} are gone here, and come from it: {error.message}",
+                hint="bring back the seed or its key; or begin anew: inv cleanup "
+                f"{self.names.options}",
+            ) from error
+
     def expires_at(self, own: Environment, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.
 

@@ -26,6 +26,7 @@ FOLDERS = ("files", "images", "dashboards")
 KEY = "ab" * 32
 FILES = {
     "dashboards/team.json": b"{}",
+    "dashboards/1/own.json": b"{}",
     "images/a.png": b"the seed's a",
     "images/sub/b.png": b"the seed's b",
     "files/offer.pdf": b"%PDF" * 100_000,
@@ -93,7 +94,12 @@ def image(engine: docker.DockerClient) -> str:
 
 @pytest.fixture(scope="module")
 def sealed(image: str) -> bytes:
-    given = {name: base64.b64encode(content).decode() for name, content in FILES.items()}
+    return seal(image, FILES)
+
+
+def seal(image: str, files: Mapping[str, bytes]) -> bytes:
+    """Return what `uploads fill` reads of a seed with these files."""
+    given = {name: base64.b64encode(content).decode() for name, content in files.items()}
     argv = ["docker", "run", "--rm", "--interactive", "--entrypoint=php", image, "-r", SEAL]
     done = subprocess.run(argv, input=json.dumps(given).encode(), check=True, capture_output=True)
     return done.stdout
@@ -133,6 +139,17 @@ def test_uploads_are_all_there_or_not_for_anybody(shelf: Shelf) -> None:
     status, said = shelf.fill(shelf.sealed[:1000])
     assert (status, "are there" in said) == (0, True), said
     assert shelf.found() == FILES
+
+
+@pytest.mark.parametrize("name", ["images/seed/a.png", "files/seed"])
+def test_a_seed_that_would_be_hidden_where_it_is_mounted_is_not_shared(
+    shelf: Shelf, name: str
+) -> None:
+    status, said = shelf.fill(seal(shelf.image, {**FILES, name: b"x"}))
+    folder = name.split("/", maxsplit=1)[0]
+    assert (status, f"the seed has {folder}/seed, which" in said) == (1, True), said
+    assert shelf.found() == {}
+    assert shelf.fill(shelf.sealed)[0] == 0
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -233,10 +250,12 @@ SHARED = sorted(
 
 def test_a_branch_takes_its_dashboards_unless_it_has_them(branch: Branch) -> None:
     assert uploads(branch, "begin")[0] == 0
-    assert seen(branch) == sorted([*SHARED, "dashboards/team.json"])
-    shell(branch, "echo own >dashboards/team.json")
+    assert seen(branch) == sorted([*SHARED, "dashboards/1/own.json", "dashboards/team.json"])
+    shell(branch, "echo own | tee dashboards/team.json >dashboards/1/own.json")
+    shell(branch, "echo {} >dashboards/1/new.json")
     assert uploads(branch, "begin")[0] == 0
-    assert shell(branch, "cat dashboards/team.json") == "own\n"
+    assert shell(branch, "cat dashboards/team.json dashboards/1/own.json") == "own\nown\n"
+    assert "dashboards/1/new.json" in seen(branch)
 
 
 def test_a_dump_is_as_of_a_copy_and_comes_back_beside_what_is_shared(branch: Branch) -> None:

@@ -134,6 +134,11 @@ final class Uploads
         }
         try {
             $this->unseal($seed);
+            foreach (Media::FOLDERS as $folder) {
+                if (file_exists(Media::path($folder, Media::NEW.'/'.Media::SEED))) {
+                    throw new Stop("the seed has {$folder}/".Media::SEED.', which shared uploads hide: its branches need seeds.uploads: copy', Stop::FAILED);
+                }
+            }
         } catch (Stop $e) {
             $this->swap->discard();
             throw $e;
@@ -147,10 +152,21 @@ final class Uploads
 
     public function begin(): void
     {
-        foreach (Media::isShared('dashboards') ? Media::entries('dashboards/'.Media::SEED) : [] as $name) {
-            $own = Media::path('dashboards', $name);
-            if (!file_exists($own) && !@copy(Media::path('dashboards/'.Media::SEED, $name), $own)) {
+        if (Media::isShared('dashboards')) {
+            self::add('dashboards/'.Media::SEED, 'dashboards');
+        }
+    }
+
+    /** Copies into a folder what it does not have; Mautic keeps each user's dashboards in one of their own. */
+    private static function add(string $from, string $to): void
+    {
+        foreach (Media::entries($from) as $name) {
+            [$source, $own] = [Media::path($from, $name), Media::path($to, $name)];
+            if (!file_exists($own) && !(is_dir($source) ? @mkdir($own) : @copy($source, $own))) {
                 throw new Stop("{$own} cannot be written; run it again", Stop::FAILED);
+            }
+            if (is_dir($source)) {
+                self::add("{$from}/{$name}", "{$to}/{$name}");
             }
         }
     }

@@ -41,7 +41,7 @@ final class UploadsSwap
                 throw new Stop('no uploads are staged; nothing was changed', Stop::FAILED);
             }
             if (file_exists(Media::path($folder, Media::NEW.'/'.Media::SEED)) && Media::isShared($folder)) {
-                throw new Stop("they have {$folder}/".Media::SEED.', where this branch shares the uploads of its seed; nothing was changed', Stop::FAILED);
+                throw new Stop("they have {$folder}/".Media::SEED.', where this branch shares the uploads of its seed: only a branch that was begun with seeds.uploads: copy takes them; nothing was changed', Stop::FAILED);
             }
         }
     }

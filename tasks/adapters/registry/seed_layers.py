@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 
 from tasks.core.errors import UnreadableError
-from tasks.core.images.seed_image import FOLDERS
+from tasks.core.images.seed_image import FOLDERS, SEED
 
 CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = tarfile.BLOCKSIZE
@@ -44,6 +44,11 @@ def _folder(member: tarfile.TarInfo) -> str:
     parts = name.split("/")
     if not member.isreg() or folder not in FOLDERS or {"", ".", ".."} & {*parts}:
         raise UnreadableError(f"{member.name!r} is no file of a seed's uploads")
+    if parts[0] == SEED:
+        raise UnreadableError(
+            f"the seed has {folder}/{SEED}, which shared uploads hide: "
+            "its branches need seeds.uploads: copy"
+        )
     return folder
 
 

@@ -18,6 +18,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 FOLDERS = ("dashboards", "images", "files")
 """In the order in which a seed has them (docker/mautic/php/seed_uploads.php)."""
+SEED = "seed"
+"""The folder in a branch's own where they are mounted (docker/mautic/php/media.php)."""
 REPOSITORIES = {folder: f"seed-{folder}" for folder in FOLDERS}
 """Where the images are, below the place of an environment's others."""
 

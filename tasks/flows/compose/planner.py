@@ -59,6 +59,9 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         resolve=request.resolve,
         check=request.check_data,
     )
+    lacks_uploads = data.shares and ComposeSharedUploads(context).lacks(seed_id(data.choice))
+    if lacks_uploads:
+        request.require_uploads(data)
     services = wanted_services(context, request, release, database, data)
     done = migration(services, _code(context, release.mautic))
     return ComposePlan(
@@ -75,7 +78,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         seed=_lacks_secrets(context, request, inventory),
         leftovers=tuple(item.id for item in inventory.leftovers),
         data=data,
-        lacks_uploads=data.shares and ComposeSharedUploads(context).lacks(seed_id(data.choice)),
+        lacks_uploads=lacks_uploads,
     )
 
 

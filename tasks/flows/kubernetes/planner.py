@@ -66,6 +66,8 @@ def plan_deploy(
     )
     data, not_shared = _shared(uploads, data, record)
     shared = uploads.find(seed_id(data.choice)) if data.shares else {}
+    if data.shares and not shared:
+        request.require_uploads(data)
     clones = data.kind == SEED and loads_seeds(context)
     if clones and data.title:
         there = "is" if is_loaded(context, seed_id(data.choice)) else "is loaded first"

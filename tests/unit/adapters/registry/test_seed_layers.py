@@ -89,6 +89,13 @@ def test_what_is_no_file_of_a_seed_ends_it(name: str) -> None:
         [b"".join(layer) for _, layer in layers([tar_of({name: b"x"})])]
 
 
+@pytest.mark.parametrize("name", ["images/seed/a.png", "files/seed"])
+def test_a_seed_that_would_be_hidden_where_it_is_mounted_is_not_shared(name: str) -> None:
+    given = tar_of({"images/a.png": b"a", name: b"x"})
+    with pytest.raises(UnreadableError, match=r"the seed has \w+/seed, .* seeds\.uploads: copy"):
+        [b"".join(layer) for _, layer in layers([given])]
+
+
 def test_a_link_ends_it() -> None:
     given = tar_of({"images/a": b""}, type=tarfile.SYMTYPE, linkname="/etc/passwd")
     with pytest.raises(UnreadableError, match=r"'\./images/a' is no file"):

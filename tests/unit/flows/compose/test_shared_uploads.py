@@ -12,6 +12,7 @@ import pytest
 from tasks.core.compose.record import RECORD
 from tasks.core.compose.stages import PROJECT
 from tasks.core.environment_data import Data
+from tasks.core.errors import InputError
 from tasks.flows.cleanup import remove
 from tasks.flows.compose.inventory import write_record
 from tasks.flows.compose.plan import ComposePlan
@@ -161,6 +162,21 @@ def test_what_was_removed_by_hand_is_there_again_after_the_next_deploy(
     bench.status = 0
     bench.uploads.fill(ID, "the image", [], print)
     assert bench.target.deployer.plan_deploy(REQUEST).steps == ()
+
+
+def test_what_is_gone_here_and_in_the_store_is_told_before_a_deploy_begins(bench: Bench) -> None:
+    def gone(choice: str) -> Data:
+        raise InputError(f"there is no {choice}")
+
+    later = replace(SHARED, resolve=gone)
+    plan = bench.begin()
+    bench.uploads.fill(ID, "the image", [], print)
+    bench.target.deployer.apply(plan)
+    bench.target.deployer.finish(plan)
+    assert bench.target.deployer.plan_deploy(later).steps == ()
+    bench.engine.remove_volume(f"mautic-platform_seed-{ID}-images")
+    with pytest.raises(InputError, match=rf"the uploads of seed:{ID} are gone here.*there is no"):
+        bench.target.deployer.plan_deploy(later)
 
 
 def test_they_go_when_the_last_branch_is_cleaned_up(bench: Bench) -> None:

@@ -679,6 +679,12 @@ def test_a_branch_that_shares_stays_so_and_gets_anew_what_the_registry_lost(benc
     assert plan.shares
     assert plan.steps[0].verb == "share"
 
+    def gone(choice: str) -> Data:
+        raise InputError(f"there is no {choice}")
+
+    with pytest.raises(InputError, match=rf"the uploads of seed:{ID} are gone here.*there is no"):
+        bench.plan(replace(SHARED, resolve=gone))
+
 
 def test_data_that_is_there_is_not_looked_for(bench: Bench) -> None:
     bench.deployed()
