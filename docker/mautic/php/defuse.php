@@ -52,12 +52,12 @@ final class Defuse
     private const RULES = '/opt/mautic/defuse.json';
     private const TEXT = ['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'json'];
 
-    /** @var array<string, array<string, array{isText: bool, isKey: bool, length: int}>> stored columns, by table and name */
+    /** @var array<string, array<string, array{isText: bool, isJson: bool, isKey: bool, length: int}>> stored columns, by table and name */
     private array $columns = [];
     /** @var array<string, array<string, string>> expressions of defuse.json, by table and column */
     private array $rules = [];
     private readonly SiteAddress $address;
-    /** The masked source's host, as bytes: to look for letters of Unicode takes three times as long. */
+    /** The masked source's host. */
     private readonly string $host;
 
     /**
@@ -71,12 +71,12 @@ final class Defuse
     {
         $this->address = new SiteAddress(Pseudonyms::SITE, rtrim($siteUrl, '/'));
         $host = basename(Pseudonyms::SITE);
-        $this->host = '_binary'.$server->quote($host);
+        $this->host = $server->quote($host);
         $found = $server->query('SELECT table_name, column_name, data_type, extra, column_key, character_maximum_length FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position');
         foreach ($found->fetchAll(PDO::FETCH_NUM) as [$table, $column, $type, $extra, $key, $length]) {
             if (!Source::isGenerated($extra)) {
                 $isText = in_array(strtolower($type), self::TEXT, true) && (null === $length || $length >= strlen($host));
-                $this->columns[$table][$column] = ['isText' => $isText, 'isKey' => 'PRI' === $key, 'length' => (int) $length];
+                $this->columns[$table][$column] = ['isText' => $isText, 'isJson' => 'json' === strtolower($type), 'isKey' => 'PRI' === $key, 'length' => (int) $length];
             }
         }
         foreach (json_decode((string) file_get_contents(self::RULES), true, 8, JSON_THROW_ON_ERROR) as $rule) {
@@ -94,7 +94,7 @@ final class Defuse
         $selections = [];
         foreach ($this->columns[$table] as $name => $column) {
             $value = Source::identifier($name);
-            $selections[$value] = $this->rules[$table][$name] ?? ($column['isText'] ? $this->rewritten($value) : $value);
+            $selections[$value] = $this->rules[$table][$name] ?? ($column['isText'] ? $this->rewritten($value, $column['isJson']) : $value);
         }
 
         return $selections;
@@ -115,8 +115,9 @@ final class Defuse
     {
         $this->admit($administrator);
         foreach ($this->columns as $table => $columns) {
-            $texts = array_map(Source::identifier(...), array_keys(array_filter($columns, static fn (array $column): bool => $column['isText'])));
-            $conditions = array_map(fn (string $value): string => self::isSerialised($value)." AND {$this->hasAddress($value)}", $texts);
+            $found = array_filter($columns, static fn (array $column): bool => $column['isText']);
+            $texts = array_map(Source::identifier(...), array_keys($found));
+            $conditions = array_map(fn (string $value, array $column): string => self::isSerialised($value)." AND {$this->hasAddress($value, $column['isJson'])}", $texts, $found);
             $name = Source::identifier($table);
             // Most tables have none: they are looked through once.
             if ([] === $texts || false === $this->server->query("SELECT 1 FROM {$name} WHERE ".implode(' OR ', $conditions).' LIMIT 1')->fetchColumn()) {
@@ -166,19 +167,20 @@ final class Defuse
             ->execute([$administrator->username, $administrator->email, $administrator->hash(), $id]);
     }
 
-    private function rewritten(string $value): string
+    private function rewritten(string $value, bool $isJson): string
     {
         $replaced = $value;
         foreach ($this->address->forms as $old => $new) {
             $replaced = "REPLACE({$replaced}, {$this->server->quote($old)}, {$this->server->quote($new)})";
         }
 
-        return "IF({$this->hasAddress($value)} AND NOT ".self::isSerialised($value).", {$replaced}, {$value})";
+        return "IF({$this->hasAddress($value, $isJson)} AND NOT ".self::isSerialised($value).", {$replaced}, {$value})";
     }
 
-    private function hasAddress(string $value): string
+    /** Looks at bytes, for to compare letters of Unicode takes three times as long; at those of MySQL's JSON as its text. */
+    private function hasAddress(string $value, bool $isJson): string
     {
-        return "INSTR({$value}, {$this->host})";
+        return $isJson ? "INSTR({$value}, {$this->host})" : "INSTR(CAST({$value} AS BINARY), {$this->host})";
     }
 
     /** Values with lengths in them are read and written anew. */
