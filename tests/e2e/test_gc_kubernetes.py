@@ -167,8 +167,11 @@ def test_gc_keeps_every_image_while_an_environment_that_shares_them_is_out_of_re
 def test_gc_that_is_ended_is_finished_by_the_next_one(
     site: KubeEnv, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    # Long enough for all of the first ones to run at once on a machine with much to do.
+    seconds = [20]
+
     def slow(pod: Object) -> str:
-        return "job-slow:3" if pod["metadata"]["namespace"] == PLATFORM else ""
+        return f"job-slow:{seconds[0]}" if pod["metadata"]["namespace"] == PLATFORM else ""
 
     monkeypatch.setattr(site.node, "decide", slow)
     image = f"{site.registry}/mautic@{site.push(FIRST)['mautic']}"
@@ -181,6 +184,7 @@ def test_gc_that_is_ended_is_finished_by_the_next_one(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
+    seconds[0] = 3
     _, said = process.communicate(timeout=120)
 
     there = {branch for branch, name in names.items() if is_there(site, name)}

@@ -27,6 +27,8 @@ from tests.support.fakes_images import FakeGit
 
 IMAGES = 10_000
 GOING = 9_000
+NO_SEEDS = 1
+"""The call that finds that there are no repositories of seeds' uploads."""
 ENOUGH_SECONDS = 60
 MANIFEST = '{"schemaVersion": 2, "layers": []}'
 KIND = "application/vnd.oci.image.manifest.v1+json"
@@ -125,14 +127,17 @@ def test_ten_thousand_images_take_a_call_per_thousand_and_one_per_hundred_that_g
     sweep = find_image_sweep(sources(runs), without=lambda _: False, now=NOW)
     assert len(sweep.verdicts) == IMAGES
     assert len(sweep.going) == GOING - 1
-    assert calls == {"DescribeImages": IMAGES / PAGE}
+    assert calls == {"DescribeImages": IMAGES / PAGE + NO_SEEDS}
     run_image_sweep(sweep, sources(runs), work=quiet, now=lambda: NOW)
-    assert calls == {"DescribeImages": IMAGES / PAGE, "BatchDeleteImage": GOING / BATCH}
+    assert calls == {
+        "DescribeImages": IMAGES / PAGE + NO_SEEDS,
+        "BatchDeleteImage": GOING / BATCH,
+    }
     calls.clear()
     again = find_image_sweep(sources(runs), without=lambda _: False, now=NOW)
     assert again.steps == ()
     assert len(again.verdicts) == IMAGES - GOING + 1
-    assert calls == {"DescribeImages": (IMAGES - GOING) / PAGE + 1}
+    assert calls == {"DescribeImages": (IMAGES - GOING) / PAGE + 1 + NO_SEEDS}
     taken = time.monotonic() - begun
     assert taken < ENOUGH_SECONDS, taken
 
@@ -152,6 +157,6 @@ def test_what_lists_of_manifests_list_is_asked_for_a_hundred_at_once(
     stored.images = [*lists, *children]
     sweep = find_image_sweep(sources(), without=lambda _: False, now=NOW)
     assert sweep.going == ()
-    assert calls == {"DescribeImages": 2, "BatchGetImage": 2}
+    assert calls == {"DescribeImages": 2 + NO_SEEDS, "BatchGetImage": 2}
     grown = replace(sources(), policies=Policies(timedelta(0)))
     assert len(find_image_sweep(grown, without=lambda _: False, now=NOW).going) == 300
