@@ -20,8 +20,8 @@ final class TableCopy
 
     /** Keys that are made of rows that are there are made in half the time; in a small table that is not worth the statements. */
     private const LARGE_BYTES = 8 << 20;
-    /** Such keys are sorted in files below the server's tmpdir, those of several tables at a time: so a statement makes no more. */
-    private const SORTED_BYTES = 24 << 20;
+    /** Such a key is sorted in files below the server's tmpdir, several at a time: so it may not be larger. */
+    private const KEY_BYTES = 24 << 20;
     /** What a definition has of these, each in a line. */
     private const LATER = '/\A  (?:KEY|CONSTRAINT `(?:[^`]|``)+` FOREIGN KEY) /';
 
@@ -86,10 +86,8 @@ final class TableCopy
             $definition = $this->server->query('SHOW CREATE TABLE '.Source::identifier($this->from).'.'.Source::identifier($table))->fetch(PDO::FETCH_NUM)[1];
             [$bytes, $keys] = array_map('intval', $sizes[$table]);
             [$bare, $later] = self::apart($definition);
-            $each = intdiv($keys, max(1, count($later)));
-            $isLater = $bytes > self::LARGE_BYTES && $each <= self::SORTED_BYTES;
-            // Each statement reads the whole table.
-            $this->later[$table] = $isLater ? array_map(static fn (array $some): string => implode(', ', $some), array_chunk($later, intdiv(self::SORTED_BYTES, max(1, $each)))) : [];
+            $isLater = $bytes > self::LARGE_BYTES && $keys <= self::KEY_BYTES * count($later);
+            $this->later[$table] = $isLater ? $later : [];
             $this->server->exec($isLater ? $bare : $definition);
         }
     }
