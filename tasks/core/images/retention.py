@@ -18,7 +18,7 @@ from tasks.core.durations import SPELLING, hours_of
 from tasks.core.errors import InputError
 from tasks.core.images.content_key import is_content_key
 from tasks.core.images.reference import place_of_image
-from tasks.core.images.seed_image import made_at
+from tasks.core.images.seed_image import is_seed_tag
 from tasks.core.images.tags import CACHE, IMAGES, LATEST, is_marker, removable, slugs
 
 POLICY = rf"^\S+( newest [1-9][0-9]{{0,4}}| for {SPELLING})?$"
@@ -356,7 +356,7 @@ class _Named:
         for slug in slugs(image.tags):
             if slug in self.slugs:
                 return self.slugs[slug]
-        if self.unread and any(map(made_at, image.tags)):
+        if self.unread and any(map(is_seed_tag, image.tags)):
             return KeepingRule.UNREADABLE, f"{self.unread} cannot be read, and may share it"
         if self.unknown:
             return (
@@ -367,7 +367,7 @@ class _Named:
 
 
 def _by_age(image: StoredImage, young: timedelta, now: datetime) -> _Found | None:
-    if any(map(made_at, image.tags)) and image.pushed_at is None:
+    if any(map(is_seed_tag, image.tags)) and image.pushed_at is None:
         # Its record was there before it: whoever shares it is known.
         return None
     if image.pushed_at is None:

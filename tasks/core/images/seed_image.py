@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,7 +22,7 @@ SEED = "seed"
 REPOSITORIES = {folder: f"seed-{folder}" for folder in FOLDERS}
 """Where the images are, below the place of an environment's others."""
 
-_TAG = re.compile(r"seed\.([0-9]{8}t[0-9]{6})")
+_TAG = re.compile(r"seed\.[0-9]{8}t[0-9]{6}")
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,9 @@ def tag_of(id_: str) -> str:
     return f"seed.{id_}"
 
 
-def made_at(tag: str) -> datetime | None:
-    """Return when the seed of a tag was made; None if it is no seed's."""
-    found = _TAG.fullmatch(tag)
-    return datetime.strptime(found[1], "%Y%m%dt%H%M%S").replace(tzinfo=UTC) if found else None
+def is_seed_tag(tag: str) -> bool:
+    """Return True if a tag is of a seed's images."""
+    return bool(_TAG.fullmatch(tag))
 
 
 def image_of(layer: Layer) -> SeedImage:
